@@ -134,7 +134,7 @@ def model_card(model: GenerativeModel, repository: str = "owner/name", report: R
 
 def _numbers(model: GenerativeModel, report: Report) -> list[str]:
     """Return the verdict of a report and the row of the model's family, where it took part."""
-    lines = ["## How good it is", "", _plain(report.verdict), ""]
+    lines = ["## How good it is", "", _as_markdown(report.verdict), ""]
     row = next((row for row in report.rows if row.family == model.name and row.status == "ok"), None)
     if row is None:
         return lines
@@ -143,11 +143,11 @@ def _numbers(model: GenerativeModel, report: Report) -> list[str]:
         lines.append(f"| log-density, nats a row ({row.label}) | {density_text(row)} |")
     for key, value in row.metrics.items():
         title = report.metrics[key].title if key in report.metrics else key
-        lines.append(f"| {_plain(title)} | {value:.3f} |")
+        lines.append(f"| {_as_markdown(title)} | {value:.3f} |")
     return [*lines, ""]
 
 
-def _plain(text: str) -> str:
+def _as_markdown(text: str) -> str:
     """Return words that may be of the data as Markdown of one line that shows them as they are, with no markup of their own."""
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 

@@ -205,9 +205,9 @@ def write_sequences(codec: Codec, rows: list[Tensor], out: Path | None, output: 
         return
     found: list[Any] = [codec.decode(row[None])[0] if len(row) else "" if kind == "text" else [] for row in rows]
     if out is None and output is not None and output.as_json:
-        print_json([_plain(one) for one in found])
+        print_json([_json_value(one) for one in found])
     elif out is None:
-        put(_joined([one if kind == "text" else " ".join(map(str, _plain(one))) for one in found]))
+        put(_joined([one if kind == "text" else " ".join(map(str, _json_value(one))) for one in found]))
     elif out.suffix:
         _write(codec, found, out)
     else:
@@ -215,7 +215,7 @@ def write_sequences(codec: Codec, rows: list[Tensor], out: Path | None, output: 
             _write(codec, [one], out / f"{i:0{len(str(len(found)))}}{FILES[kind][0]}")
 
 
-def _plain(one: Any) -> Any:
+def _json_value(one: Any) -> Any:
     """Return a text as it is, numbers as a list."""
     return one if isinstance(one, str) else one.tolist() if hasattr(one, "tolist") else list(one)
 
@@ -235,7 +235,7 @@ def _write(codec: Codec, found: list[Any], path: Path) -> None:
         if suffix == ".txt":
             temporary.write_text(_joined(found), encoding="utf-8", newline="")
         elif suffix == ".json":
-            temporary.write_text(json.dumps([_plain(one) for one in found], ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps([_json_value(one) for one in found], ensure_ascii=False) + "\n", encoding="utf-8")
         elif suffix == ".wav":
             from genus.evaluation.excerpts import wav
 

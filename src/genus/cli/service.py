@@ -96,7 +96,7 @@ class Answers:
         choices: dict[str, Any] = {"c": self._given(asked.context), "seed": asked.seed}
         choices |= {"where": parse_conditions(self.model, asked.where)} if asked.where else {}
         with self.turn, torch.inference_mode():
-            return {"rows": _plain(drawn((self.model, choices), (0, asked.n, asked.seed)).to_pylist())}
+            return {"rows": _json_rows(drawn((self.model, choices), (0, asked.n, asked.seed)).to_pylist())}
 
     def score(self, asked: RowsRequest) -> dict[str, Any]:
         """Give every row its log-density in nats: null where it has no mass, with the reason."""
@@ -119,7 +119,7 @@ class Answers:
             return {"rows": [], "filled": 0}
         with self.turn:
             found = impute(self.model, _columns(asked.rows, self.codec, self.context), seed=asked.seed)
-        return {"rows": _plain(found.tables[0].to_pylist()), "filled": found.cells}
+        return {"rows": _json_rows(found.tables[0].to_pylist()), "filled": found.cells}
 
     def _check(self, count: int) -> None:
         if count > self.most_rows:
@@ -180,7 +180,7 @@ def _columns(rows: list[Row], *codecs: Codec | None) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _plain(rows: list[Row]) -> list[Row]:
+def _json_rows(rows: list[Row]) -> list[Row]:
     """Return rows that JSON can hold: numbers that are not finite as null, times as text."""
     return [{name: _value(value) for name, value in row.items()} for row in rows]
 

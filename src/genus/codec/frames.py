@@ -195,7 +195,7 @@ def _from_frame(frame: Any) -> tuple[pa.Table, Form]:
     else:
         native = tuple(map(str, frame.dtypes))
         table = _with_names(wrapped, frame, container, names)
-    columns = [_plain(column) for column in table.columns]
+    columns = [_without_encodings(column) for column in table.columns]
     labels = (
         tuple(int(n) if not isinstance(n, str) else n for n in raw) if any(isinstance(n, int | np.integer) for n in raw) else ()
     )
@@ -260,7 +260,7 @@ def _narrowed(frame: Any) -> list[Any]:
     return [column.cast(nw.Int64()) for column in columns]
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _without_encodings(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column without the encodings, and the numbers of 16 bits, that some of Arrow's functions, or levels, lack."""
     kind = column.type
     if pa.types.is_float16(kind):

@@ -70,7 +70,7 @@ def looks_like_time(texts: Sequence[str]) -> bool:
     present = [text for text in texts if text]
     if all(text.isdigit() for text in present):  # numbers, which may be dates as well
         return False
-    hits = sum(bool(candidates(text)) for text in _plain(present)[0])
+    hits = sum(bool(candidates(text)) for text in _in_english(present)[0])
     return hits > 0 and hits >= MOSTLY * len(present)
 
 
@@ -83,16 +83,16 @@ def templates_of(sample: Sequence[str]) -> list[tuple[str, ...]]:
     [('%d/%m/%Y', '%m/%d/%Y')]
     """
     sample = [*sample]
-    texts, language, ordinal = _plain(sample)
+    texts, language, ordinal = _in_english(sample)
     first = [sample[i] for i in (0, len(sample) // 2, -1)] if sample else []
-    if not any(map(candidates, _plain(first)[0])):
+    if not any(map(candidates, _in_english(first)[0])):
         return []
     found = Counter(candidates(text) for text in texts)
     others = [text for text, plain in zip(sample, texts, strict=True) if not candidates(plain)]
     none = found.pop((), 0)
     more: list[tuple[str, ...]] = []
     if 0 < none < len(sample):  # months of two languages
-        second = _plain(others)[1]
+        second = _in_english(others)[1]
         more = templates_of(others) if second != language else []
         none = 0 if more else none
     if none > (1 - MOSTLY) * len(sample) or len(found) > BUILDS:
@@ -101,7 +101,7 @@ def templates_of(sample: Sequence[str]) -> list[tuple[str, ...]]:
     return [*(tuple(_marked(template, language, ordinal) for template in group) for group in groups), *more]
 
 
-def _plain(sample: Sequence[str]) -> tuple[list[str], str, bool]:
+def _in_english(sample: Sequence[str]) -> tuple[list[str], str, bool]:
     """Return a sample with the names of English and without signs of ordinals, its language, and whether it has these."""
     language, texts = to_english(sample)
     plain = [_ORDINAL.sub(r"\1", text) for text in texts]

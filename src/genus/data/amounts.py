@@ -66,7 +66,7 @@ def read_amounts(texts: Sequence[str], decimal: bool = False, numeric: bool = Fa
         or (lettered and not numeric and len(found) < FEWEST)
     ):
         return None
-    plain = _plain(digits, apart, decimal, numeric)
+    plain = _without_marks(digits, apart, decimal, numeric)
     if plain is None:
         return None
     notes = [f"the unit {unit}, and samples of it are the numbers alone"] if unit else []
@@ -99,7 +99,7 @@ def _unit(found: Sequence[re.Match[str]]) -> tuple[str | None, list[int]]:
     return before.pop(), [TIMES[part[6]] for part in found]
 
 
-def _plain(digits: Sequence[str], apart: bool, decimal: bool, numeric: bool) -> list[str] | None:
+def _without_marks(digits: Sequence[str], apart: bool, decimal: bool, numeric: bool) -> list[str] | None:
     """Return digits without marks of thousands and with a decimal point; None where the marks are none of thousands."""
     if apart:  # equally many digits everywhere are those of telephone numbers
         if (len({len(text) for text in digits}) == 1 and not numeric) or not all(re.match(APART, text) for text in digits):

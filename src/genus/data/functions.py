@@ -88,7 +88,7 @@ def codes_of(column: Candidate, fewest: int = 2) -> tuple[np.ndarray, int] | Non
     """
     if not _has_few(column):
         return None
-    encoded = _plain(column.data).combine_chunks().dictionary_encode("encode")
+    encoded = _with_nulls(column.data).combine_chunks().dictionary_encode("encode")
     count = len(encoded.dictionary)
     return (np.asarray(encoded.indices), count) if count >= fewest else None
 
@@ -137,7 +137,7 @@ def _unseen(column: Candidate, of: Candidate) -> dict[int, Any]:
 
 def _pairs(column: Candidate, of: Candidate) -> pa.Table:
     """Return the different pairs of a key and a value."""
-    return pa.table({"key": _plain(of.data), "value": _plain(column.data)}).group_by(["key", "value"]).aggregate([])
+    return pa.table({"key": _with_nulls(of.data), "value": _with_nulls(column.data)}).group_by(["key", "value"]).aggregate([])
 
 
 def first_of_two_values(column: Candidate, of: Candidate) -> tuple[Any, list[Any]]:
@@ -160,7 +160,7 @@ def made_function(column: Candidate, of: Candidate) -> Function:
     return Function(column.name, of.name, keys, values, column.dtype, levels)
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _with_nulls(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column without a dictionary, and with null for NaN."""
     column = without_dictionary(column)
     return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column) if pa.types.is_floating(column.type) else column

@@ -159,10 +159,10 @@ def _named(table: pa.Table, wanted: Sequence[str], keys: set[str], unnamed: bool
         return table.rename_columns([one for one in wanted if one not in keys or len(there) == len(wanted)])
     plain: dict[str, list[str]] = defaultdict(list)
     for name in there:
-        plain[_plain(name)].append(name)
+        plain[_without_signs(name)].append(name)
     found = {name: name for name in wanted if name in there}
     for name in wanted:
-        others = [other for other in plain[_plain(name)] if other not in found.values()]
+        others = [other for other in plain[_without_signs(name)] if other not in found.values()]
         if name not in found and len(others) == 1:
             found[name] = others[0]
             repairs.note("renamed", f"{others[0]} as {name}")
@@ -179,7 +179,7 @@ def _named(table: pa.Table, wanted: Sequence[str], keys: set[str], unnamed: bool
     return pa.table({name: table.column(old) for name, old in found.items()})
 
 
-def _plain(name: str) -> str:
+def _without_signs(name: str) -> str:
     """Return a name without case, blanks and signs: "Hours-per-week" is "hours_per_week"."""
     return re.sub(r"[\W_]+", "", name.casefold()) or name
 

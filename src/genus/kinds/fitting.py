@@ -95,7 +95,7 @@ def fit_chart(
         values, groups = values[part], None if groups is None else groups[part]
     x, rows = np.unique(values, return_counts=True)
     column = _Column(x, rows, step, low, high)
-    plain, few = _plain(column), len(values) < FEW
+    plain, few = _affine_fit(column), len(values) < FEW
     if plain is not None and (math.isinf(low) and math.isinf(high) if few else _misfit(column, plain) < BENT / 2):
         return plain
     fits = [_standardised(column, chart) for chart in (_forms(column)[:FORMS_OF_FEW] if few else _forms(column))]
@@ -141,7 +141,7 @@ def ndtri(p: np.ndarray | float) -> np.ndarray:
 # -- forms ----------------------------------------------------------------------------------------------------------------
 
 
-def _plain(column: _Column) -> Fit | None:
+def _affine_fit(column: _Column) -> Fit | None:
     """Return the affine chart, or on a half line one that is affine at the data; None where its draws leave the support."""
     fit = _standardised(column, AFFINE)
     outside = ndtr((column.low - fit.loc) / fit.scale) + ndtr((fit.loc - column.high) / fit.scale)

@@ -62,7 +62,7 @@ class Conditions(NamedTuple):
         def encode(i: int, values: list[Any]) -> Tensor:
             if model.codec is not None:
                 return model.codec.select([i]).encode({space.names[i]: values})[:, 0]
-            return _plain(space, i, values)
+            return _in_data_units(space, i, values)
 
         for name, wanted in where.items():
             if model.codec is not None and model.codec.replaced(name):
@@ -120,7 +120,7 @@ class Conditions(NamedTuple):
         return set_columns(x, list(self.fixed), values)
 
 
-def _plain(space: Space, i: int, values: list[Any]) -> Tensor:
+def _in_data_units(space: Space, i: int, values: list[Any]) -> Tensor:
     """Return values of a column of tensors in data units, (N,): the index of a level, or a number."""
     kind = space.kinds[i]
     if isinstance(kind, Category):

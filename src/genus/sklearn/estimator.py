@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, DensityMixin
-from sklearn.utils import ClassifierTags, Tags, check_random_state
+from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -23,7 +23,7 @@ from genus.ladder.functions import counted_threads
 from genus.random import draw_indices
 from genus.registry import build, family, hyper_parameters, suggested
 from genus.sklearn.coding import GivesCodes
-from genus.sklearn.names import check_names, distinct_labels, known_family, label_codes
+from genus.sklearn.names import check_names, distinct_labels, known_family, label_codes, seed_of
 from genus.sklearn.questions import AnswersQuestions
 from genus.sklearn.rownoise import log_weights
 from genus.sklearn.tables import Wish
@@ -185,7 +185,7 @@ class DensityEstimator(GivesCodes, DensityMixin, AnswersQuestions):
             DataError: the data cannot be read, or the family cannot model them; a weight is negative, or all are zero.
             GenusError: weights are no whole numbers, and the family does not weigh rows.
         """
-        seed, cls = self._seed(), family(self.family)
+        seed, cls = seed_of(self.random_state), family(self.family)
         data, classes = self._labelled(self._read(X), y)
         weights = checked_weights(sample_weight, len(data))
         # Weights are counted, or rows are drawn by them in training, or rows are repeated: see weights.py.
@@ -215,7 +215,7 @@ class DensityEstimator(GivesCodes, DensityMixin, AnswersQuestions):
         Raises:
             DataError: a row has a level, a blank or a label that had no place in the first rows.
         """
-        started, seed = hasattr(self, "model_"), self._seed()
+        started, seed = hasattr(self, "model_"), seed_of(self.random_state)
         if not started:
             data, known = self._labelled(self._read(X), y, classes)
             model, x, c = self._built(data, seed), data.x, data.c
@@ -235,9 +235,6 @@ class DensityEstimator(GivesCodes, DensityMixin, AnswersQuestions):
             return self._keep(model, data, known, history, seed)
         self.n_iter_ += 1
         return self
-
-    def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _labelled(self, data: Dataset, y: Any, classes: Any = None) -> tuple[Dataset, np.ndarray | None]:
         """Return the rows with their labels as context, and the distinct labels; the rows and None where y is None."""
@@ -381,7 +378,7 @@ class DensityEstimator(GivesCodes, DensityMixin, AnswersQuestions):
             The kind of table that was fitted, with its column names and types.
         """
         check_is_fitted(self)
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        seed = seed_of(random_state)
         c = None
         if hasattr(self, "classes_"):
             if y is None:

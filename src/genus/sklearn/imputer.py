@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from genus.codec.frames import to_arrow
 from genus.errors import GenusError
 from genus.questions import Imputed, impute
 from genus.registry import build, family, suggested
+from genus.sklearn.names import seed_of
 from genus.sklearn.tables import ReadsTables, Wish
 from genus.training import fit
 
@@ -90,7 +91,7 @@ class GenerativeImputer(OneToOneFeatureMixin, TransformerMixin, ReadsTables):
         """
         if not isinstance(self.draws, int | np.integer) or self.draws < 1:
             raise GenusError(f"draws is how many draws a missing value is made of, 1 or more; got {self.draws!r}.")
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = seed_of(self.random_state)
         data = self._read(X)
         hyper = suggested(family(self.family), data.space, len(data)) | dict(self.hyper or {})
         model = build(self.family, data.space, None, seed, **hyper)

@@ -1,4 +1,4 @@
-"""Names of families and of their hyper-parameters, and labels."""
+"""Names of families and of their hyper-parameters, labels, and seeds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
@@ -16,7 +17,7 @@ from genus.ladder import GenerativeModel
 from genus.models import Dequantised
 from genus.registry import families, hyper_parameters
 
-__all__ = ["check_names", "distinct_labels", "known_family", "label_codes"]
+__all__ = ["check_names", "distinct_labels", "known_family", "label_codes", "seed_of"]
 
 TRAINING = ("max_seconds", "max_steps", "epochs", "batch_size", "validation", "device")
 
@@ -24,6 +25,11 @@ TRAINING = ("max_seconds", "max_steps", "epochs", "batch_size", "validation", "d
 def known_family(name: Any) -> type[GenerativeModel] | None:
     """Return the family of that name; None for an unknown name, which `fit` refuses."""
     return families().get(name) if isinstance(name, str) else None
+
+
+def seed_of(random_state: Any) -> int:
+    """Return a seed of genus's for a `random_state` of scikit-learn's: None, a number, or a generator, which moves on."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def check_names(name: Any, hyper: Mapping[str, Any]) -> None:

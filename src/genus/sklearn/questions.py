@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from genus.codec.frames import to_arrow
 from genus.errors import DataError
 from genus.ladder import GenerativeModel
 from genus.questions import Imputed, Predicted, impute, predict
-from genus.sklearn.names import label_codes
+from genus.sklearn.names import label_codes, seed_of
 from genus.sklearn.tables import ReadsTables
 
 __all__ = ["AnswersQuestions"]
@@ -44,7 +43,7 @@ class AnswersQuestions(ReadsTables):
             GenusError: the family has no density.
         """
         table, names = self._as_table(X, y), self._names
-        filled: Imputed = impute(self.model_, table, seed=int(check_random_state(random_state).randint(2**31 - 1)))
+        filled: Imputed = impute(self.model_, table, seed=seed_of(random_state))
         if y is not None:
             names = [name for name in filled.tables[0].column_names if name != LABEL]
             filled = replace(filled, tables=(filled.tables[0].select(names),))
