@@ -49,8 +49,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
     the columns that it adds up are known.
 
     `impute` and `log_marginal` answer for any columns: exactly where the unknown ones come last in the order or have few
-    values, otherwise by particles (or, where rows lack many different sets of columns, by candidates of a mixture, see
-    `Imputation`): each unknown column is drawn in turn, given the columns before, the draws are weighted by
+    values, otherwise by particles: each unknown column is drawn in turn, given the columns before, the draws are weighted by
     the densities of the known columns after it, and drawn again where few carry the weight. `effective_size` says how many
     draws such an estimate is worth.
 
@@ -246,9 +245,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
     # -- any columns given the others ---------------------------------------------------------------------------------
 
     def effective_size(self, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None) -> Tensor:
-        """Return how many particles, if they were independent, stand behind what `log_marginal` says of each row.
-
-        `fill` returns this number for its draws, which rows that lack many different sets of columns have from candidates.
+        """Return how many independent draws stand behind what `log_marginal` says of each row; `fill` says it of its own draws.
 
         Unknown columns that come before known ones in an order, and have too many values to be summed over, are drawn in turn,
         64 to 1,024 times a row, and weighted by what is known. Where such draws are worth few, the known values are ones that
