@@ -12,7 +12,9 @@ family learns from the table with its holes and fills it 20 times. For each meth
 
 - error: of the mean of its draws, |mean - truth| of numbers that are scaled from 0 to 1 by the whole table, and of levels the
   share of draws that are another level; the mean over all blanked cells;
-- likeliest: the same where the level that most draws have is taken, as `genus impute --mean` writes it and forests give one;
+- likeliest: the same where the level that most draws have is taken, as `genus impute --mean` writes it. Methods that give one
+  value, those without a share inside, give the likeliest level: to this column theirs is to be compared, while in the first
+  one draws can only be compared with draws, since the truth differs from a draw more often than from the likeliest level;
 - inside: the share of blanked numbers within the middle 90 % of their draws;
 - correlations: the mean absolute difference between the correlations of numbers in a filled table and in the whole one.
 

@@ -252,6 +252,34 @@ def test_candidates_without_blanks_have_the_density_that_is_said() -> None:
     assert torch.allclose(found.x[:, 1].view(-1, 2).mean(0), exact, atol=0.04), (found.x[:, 1].view(-1, 2).mean(0), exact)
 
 
+@torch.no_grad()
+def test_rows_that_lack_different_columns_are_drawn_together_as_exact_conditionals_draw_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of every set of unknown columns, the draws by shared candidates are as those of a mixture's own conditionals."""
+    rows = torch.Generator().manual_seed(0)
+    a = torch.rand(4000, generator=rows) < 0.3
+    b = torch.where(torch.rand(4000, generator=rows) < 0.99, a, ~a).float()
+    b[torch.rand(4000, generator=rows) < 0.5] = 2.0  # blank
+    number = torch.where(a, 2.0, -2.0) + torch.randn(4000, generator=rows)
+    space = Space([Category((0, 1)), Category(("u", "v", None), unknown=True), Real()])
+    model = genus.build("mixture", space, components=2)
+    genus.fit(model, torch.stack([a.float(), b, number], dim=1), seed=0, progress=False)
+    monkeypatch.setattr(resampling, "OWN_DRAWS", 500)
+    each = 200
+    patterns = torch.cartesian_prod(*[torch.tensor([False, True])] * 3)[1:].repeat_interleave(each, 0)
+    x = torch.tensor([[1.0, 0.0, 1.36]]).repeat(len(patterns), 1)  # the two columns of levels contradict each other
+    with isolated(0):
+        draw = resampling.shared_filler(model, x, patterns, None)
+        found = torch.stack([draw().x for _ in range(3)]).view(3, 7, each, 3)
+    assert bool(draw().done.all())
+    assert bool((draw().size > 20).all())
+    exact = torch.stack([model.fill(x, missing=patterns, seed=k).x for k in range(10)]).view(10, 7, each, 3)
+    apart = (found.mean((0, 2)) - exact.mean((0, 2))).abs()
+    assert bool((apart < torch.tensor([0.09, 0.09, 0.5])).all()), apart
+    assert torch.equal(draw().x[~patterns], x[~patterns])
+
+
 def test_a_nearly_blank_column_is_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genus.ladder.density.resample", lambda *args: pytest.fail("it was drawn by weighted candidates"))
     space = Space([Lattice(0, 9, atoms=(math.nan,), unknown=True)] * 12)

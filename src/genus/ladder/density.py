@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor
 from genus.errors import DataError, GenusError
 from genus.ladder.base import GenerativeModel
 from genus.ladder.functions import check_count, check_shape, map_batches
-from genus.ladder.imputation import Marginals
+from genus.ladder.imputation import Imputation, Marginals
 from genus.ladder.loss import Loss
 from genus.ladder.related import fill_related
-from genus.ladder.resampling import proposal_for, resample
-from genus.ladder.unknown import Filled, set_columns
+from genus.ladder.resampling import proposal_for, resample, shared_filler
+from genus.ladder.unknown import Filled, rarely_alike, set_columns
 from genus.random import isolated
 
 __all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
@@ -95,13 +96,39 @@ class ApproximateDensity(GenerativeModel):
                 bound = self._elbo(x, c)
         return check_shape(bound, (len(x),), f"{type(self).__name__}._elbo") - math.log(self.acceptance)
 
-    # Two hooks of `Imputation`, for which a model needs a density: it calls them where no family's own method draws exactly.
+    # Three hooks of `Imputation`, for which a model needs a density: it calls them where no family's own method draws exactly.
 
     def _given_known(self, known: Any, c: Tensor | None) -> Filled:
         return fill_related(self, known, c)
 
     def _resampled(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
         return resample(self, proposal_for(self, c), x, columns, c, blanks)
+
+    @property
+    def _draws_any(self) -> bool:
+        """Return whether the family has a way of its own to draw any columns given the others."""
+        return type(self)._conditional is not Imputation._conditional
+
+    def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
+        """Draw rows that lack the same columns by the family's own way, and all others together, from weighted candidates.
+
+        Where nearly every row lacks other columns, a way that handles one set of columns at a time takes hours.
+        """
+        apart = rarely_alike(missing)
+        if self._draws_any or not len(apart):
+            return super()._filler(x, missing, c)
+        alike = missing.clone()
+        alike[apart] = False
+        own = super()._filler(x, alike, c)
+        shared = shared_filler(self, x[apart], missing[apart], None if c is None else c[apart])
+
+        def draw() -> Filled:
+            found = own()
+            for part, values in zip(found, shared(), strict=True):
+                part[apart] = values.to(part)
+            return found
+
+        return draw
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         """Return draws of the log importance weight of each row, (samples, B) in nats."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from genus.ladder.counted import Counted
 from genus.ladder.families import build_family
-from genus.ladder.unknown import Filled, set_columns
+from genus.ladder.unknown import Filled, rows_by_pattern, set_columns
 from genus.random import gumbel_like, isolated
 
-__all__ = ["Proposal", "proposal_for", "resample"]
+__all__ = ["Proposal", "proposal_for", "resample", "shared_filler"]
 
 OWN_DRAWS = 5000  # draws of the model, to which its proposal is fitted
 PROPOSED = (  # a mixture of a fixed form, and independent columns
@@ -23,6 +24,9 @@ PROPOSED = (  # a mixture of a fixed form, and independent columns
 CANDIDATES = 64  # candidates for each row
 ROUNDS = 16  # how often rows whose candidates were all excluded draw new ones
 AT_ONCE = 20_000  # candidates whose densities are computed together
+SHARED, GROWTH, MOST = 256, 4, 1024  # candidates of a row for all its draws: at first, the factor of the next, and the most
+ENOUGH = 16.0  # effective candidates that are enough
+KEPT = 2**25  # numbers of candidates that are kept from one draw of all rows to the next
 
 
 class Proposal:
@@ -69,6 +73,22 @@ class Proposal:
             for part in self.parts
         ]
         return drawn.view(-1, *x.shape), torch.stack(log_q).logsumexp(0).view(-1, len(x))
+
+    def fill(self, x: Tensor, missing: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Draw candidates of rows x (B, *shape) that may each lack other columns, missing (B, D); without blanks.
+
+        Returns:
+            As `draw` does.
+        """
+        share, drawn = count // len(self.parts), []
+        many, lacking = x.repeat(share, *[1] * (x.ndim - 1)), missing.repeat(share, 1)
+        for part in self.parts:  # independent columns are drawn all at once, of whatever pattern a row is
+            found = part._fill(many, torch.ones_like(lacking) if part.draws_apart else lacking, None).x
+            drawn.append(torch.where(lacking.view_as(many), found.to(many), many))
+        every = torch.cat(drawn)
+        first = every[: len(x)]  # rows that lack nothing, which x may
+        log_q = [part._log_prob(every, None).view(-1, len(x)) - _log_known(part, first, missing) for part in self.parts]
+        return every.view(-1, *x.shape), torch.stack(log_q).logsumexp(0)
 
 
 def _fitted(model: Any, x: Tensor) -> Any:
@@ -123,11 +143,91 @@ def _resample_once(model: Any, proposal: Proposal, x: Tensor, columns: list[int]
             fine = ~model.space.unknown_blanks(flat)[:, columns].any(1).view(log_q.shape)
         log_w = torch.where(fine & ~log_w.isnan(), log_w, -math.inf)
         chosen = (log_w + gumbel_like(log_w)).argmax(0)
-        weight = (log_w - log_w.amax(0).clamp(min=-1e300)).exp()
-        size = weight.sum(0).square() / weight.square().sum(0).clamp(min=1e-300)
+        size = _effective(log_w)
         value = drawn[chosen, torch.arange(len(part), device=x.device)].flatten(1)[:, columns]
         parts.append(Filled(set_columns(part, columns, value), size.to(x.dtype), log_w.isfinite().any(0)))
     return Filled(*map(torch.cat, zip(*parts, strict=True)))
+
+
+class _Weighted(NamedTuple):
+    """Holds K candidates of the E unknown entries of R rows.
+
+    Attributes:
+        rows: (R,) the places of the rows among all.
+        values: (K, E) row by row, in data units.
+        log_weight: (K, R) up to a constant for each row; -inf of candidates that are excluded.
+    """
+
+    rows: Tensor
+    values: Tensor
+    log_weight: Tensor
+
+
+def shared_filler(model: Any, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
+    """Return a function that draws what each row lacks given the rest as `resample` does, from candidates weighted but once.
+
+    Rows may lack different columns: they are handled together. Rows whose candidates are worth few draws have more of them.
+
+    Args:
+        model: as for `resample`.
+        x: rows (B, *shape), with any values in the unknown entries.
+        missing: the unknown entries, bool (B, D).
+        c: the contexts of the rows, (B, *context.shape), or None.
+    """
+    proposal = proposal_for(model, c)
+    kept: list[_Weighted] = []
+    few = int(missing.sum()) * SHARED <= KEPT
+
+    def draw() -> Filled:
+        if few and not kept:
+            kept.extend(_weighted(model, proposal, x, missing, c))
+        flat = x.flatten(1).clone()
+        size, done = x.new_full((len(x),), math.inf), torch.ones(len(x), dtype=torch.bool, device=x.device)
+        for found in kept or _weighted(model, proposal, x, missing, c):
+            chosen = (found.log_weight + gumbel_like(found.log_weight)).argmax(0)
+            row, column = missing[found.rows].nonzero(as_tuple=True)
+            flat[found.rows[row], column] = found.values[chosen[row], torch.arange(len(row), device=x.device)]
+            size[found.rows] = _effective(found.log_weight).to(size)
+            done[found.rows] = found.log_weight.isfinite().any(0)
+        return Filled(flat.view_as(x), size, done)
+
+    return draw
+
+
+def _weighted(model: Any, proposal: Proposal, x: Tensor, missing: Tensor, c: Tensor | None) -> Iterator[_Weighted]:
+    """Yield weighted candidates of all rows that lack something, more of them for rows whose candidates are worth few draws."""
+    left, count = missing.any(1).nonzero()[:, 0], SHARED
+    while len(left):
+        weak = [left[:0]]
+        for rows in left.split(max(1, AT_ONCE // count)):
+            drawn, log_q = proposal.fill(x[rows], missing[rows], count)
+            flat = drawn.flatten(0, 1)
+            context = None if c is None else c[rows].repeat(len(drawn), *[1] * (c.ndim - 1))
+            log_w = model._elbo(flat, context).view(log_q.shape).to(log_q.dtype) - log_q
+            blank = (model.space.unknown_blanks(flat).view(len(drawn), *missing[rows].shape) & missing[rows]).any(2)
+            log_w = torch.where(blank | log_w.isnan(), -math.inf, log_w)
+            enough = (_effective(log_w) >= ENOUGH) if count * GROWTH <= MOST else torch.ones_like(rows, dtype=torch.bool)
+            values = drawn.flatten(2)[:, enough][:, missing[rows][enough]]
+            yield _Weighted(rows[enough], values, log_w[:, enough])
+            weak.append(rows[~enough])
+        left, count = torch.cat(weak), count * GROWTH
+
+
+def _log_known(part: Any, x: Tensor, missing: Tensor) -> Tensor:
+    """Return the log-density (B,) of what rows x (B, *shape) do not lack, and that what they lack is not blank."""
+    flat, out = x.flatten(1), torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for rows, columns in rows_by_pattern(missing):
+        known = [i for i in range(flat.shape[1]) if i not in columns]
+        out[rows] = part.log_without_blanks(x[rows], columns).to(out)
+        if known:
+            out[rows] += part._log_marginal(flat[rows][:, known], known, None).to(out)
+    return out
+
+
+def _effective(log_weight: Tensor) -> Tensor:
+    """Return how many equal weights those (K, B) of each row are worth, (B,) (Kong 1992)."""
+    weight = (log_weight - log_weight.amax(0).clamp(min=-1e300)).exp()
+    return weight.sum(0).square() / weight.square().sum(0).clamp(min=1e-300)
 
 
 def proposal_for(model: Any, c: Tensor | None) -> Proposal:

@@ -22,12 +22,14 @@ __all__ = [
     "fill_unknown",
     "list_columns",
     "placeholder_row",
+    "rarely_alike",
     "rows_by_pattern",
     "set_columns",
     "unknown_entries",
 ]
 
 MAX_COMBINATIONS = 4096  # the most combinations of values that are summed over one by one
+ALIKE = 32  # rows that lack the same columns, from which on these are worth a way of their own; and so few sets of columns are
 ROWS_AT_ONCE = 20_000  # rows whose densities are computed together
 WHO_CAN = (
     "mixture, naive-bayes, gaussian-copula, chow-liu and hclt can for any columns, and made, gpt and rnn for those that come"
@@ -93,6 +95,17 @@ def rows_by_pattern(missing: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
     kinds, which = missing.unique(dim=0, return_inverse=True)
     for k, pattern in enumerate(kinds):
         yield (which == k).nonzero()[:, 0], pattern.nonzero()[:, 0].tolist()
+
+
+def rarely_alike(missing: Tensor) -> Tensor:
+    """Return the rows of which few lack the same columns, of missing (B, D); none where these are few sets of columns.
+
+    >>> rarely_alike(torch.eye(40, dtype=torch.bool)).shape, rarely_alike(torch.eye(20, dtype=torch.bool)).shape
+    (torch.Size([40]), torch.Size([0]))
+    """
+    patterns, which, counts = missing.unique(dim=0, return_inverse=True, return_counts=True)
+    rare = (counts < ALIKE) & patterns.any(1)
+    return rare[which].nonzero()[:, 0] if int(rare.sum()) > ALIKE else which[:0]
 
 
 def list_columns(space: Space, columns: Sequence[int]) -> str:

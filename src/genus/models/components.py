@@ -295,7 +295,8 @@ class Components(nn.Module):
             log_weights += torch.where(known[:, i, None], value, 0.0)
         numbers = known[:, cells.rest] if parts.inside is None else known[:, cells.rest] & parts.inside
         none = parts.cell.new_zeros(len(x), 0)
-        log_weights += self.product.log_prob_rows(ProductRows(none, parts.u, numbers, parts.log_slope, parts.edges), None)
+        u = torch.where(numbers, parts.u, 0.0)  # as a product expects of numbers that are not there
+        log_weights += self.product.log_prob_rows(ProductRows(none, u, numbers, parts.log_slope, parts.edges), None)
         if self.gaussians is not None:
             log_weights += self.gaussians.log_prob(joint, Gaps.of(there), self._edges(parts, joint))
         weights = log_weights.softmax(1)

@@ -313,8 +313,17 @@ class Stack(Stacked, TractableDensity, name="stack"):
             of, len(x), lambda model, rows: model._given(x[rows], columns, None if c is None else c[rows], True).x
         )
 
+    @property
+    def _draws_any(self) -> bool:
+        return all(self._each[i]._draws_any for i in self._live)
+
     def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
-        """Choose each row's member given its known entries, and have these members fill their rows together."""
+        """Choose each row's member given its known entries, and have these members fill their rows together.
+
+        Where a member has no way of its own to draw any columns, the stack chooses by its own density as other families do.
+        """
+        if not self._draws_any:
+            return super()._filler(x, missing, c)
         flat = x.flatten(1)
         try:
             joint = torch.zeros(len(x), len(self._live), dtype=torch.float64, device=x.device)

@@ -245,7 +245,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
     # -- any columns given the others ---------------------------------------------------------------------------------
 
     def effective_size(self, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None) -> Tensor:
-        """Return how many independent draws stand behind the answers about each row: those of `impute` and `log_marginal`.
+        """Return how many independent draws stand behind what `log_marginal` says of each row; `fill` says it of its own draws.
 
         Unknown columns that come before known ones in an order, and have too many values to be summed over, are drawn in turn,
         64 to 1,024 times a row, and weighted by what is known. Where such draws are worth few, the known values are ones that
