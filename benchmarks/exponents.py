@@ -38,6 +38,7 @@ NET: dict[str, Any] = {"hidden": (64, 64)}
 # Family -> its hyper-parameters and the options of its fit.
 FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "naive-bayes": ({}, {}),
+    "independent": ({}, {}),
     "mixture": ({"components": 8, "covariance": "diagonal"}, {}),
     "chow-liu": ({}, {}),
     "hclt": ({"latent": 8, "epochs": 2}, {}),

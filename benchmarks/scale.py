@@ -4,9 +4,9 @@
     python benchmarks/scale.py --ask [--rows 100000 1000000] [--families naive-bayes] [--questions score impute predict]
 
 A folder of Parquet of 15 mixed columns is written once for each number of rows; `genus fit --stream`, `sample` and `score` run
-as commands, each in a process of its own, whose greatest resident memory the operating system tells. Peaks should be the same
-for any number of rows, and seconds grow as the rows do; the exponent between the first and the last number of rows is printed.
-`fit` says how many of the rows a training by gradients has seen.
+as commands, each in a process of its own, whose greatest resident memory and seconds of processor the operating system tells.
+Peaks should be the same for any number of rows, and seconds grow as the rows do; the exponent of the seconds of processor
+between the first and the last number of rows is printed. `fit` says how many of the rows it has seen, in how many passes.
 
 With --ask a model of the first 50,000 rows is asked about all rows block by block, in a process of its own for each question:
 log-densities by `genus score`, and in Python blanks filled (5 % of two columns) and one column predicted from the others.
@@ -61,7 +61,7 @@ def main() -> None:
             slower, larger = found[last][what][0] / seconds, found[last][what][1] / peak
             exponent = math.log(slower) / math.log(last / first)
             print(
-                f"  {what}: {first:,} to {last:,} rows: seconds x {slower:.2f} (exponent {exponent:.2f}), peak x {larger:.2f}"
+                f"  {what}: {first:,} to {last:,} rows: processor x {slower:.2f} (exponent {exponent:.2f}), peak x {larger:.2f}"
             )
 
 
@@ -72,7 +72,7 @@ QUESTIONS = {
 
 
 def ask_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    """Return the seconds and the peak memory in GB of every question, and print them."""
+    """Return the seconds of processor and the peak memory in GB of every question, and print them."""
     table, found = home / f"rows-{rows}", {}
     apart(write, table, rows)
     for family in options.families:
@@ -83,10 +83,14 @@ def ask_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tup
         for name, words in {"score": score, **asked}.items():
             if name not in options.questions:
                 continue
-            seconds, peak, out = measured(words)
-            found[f"{family} {name}"] = seconds, peak
-            print(f"  {rows:>9,} rows  {family:12} {name:7} {seconds:7.1f} s  {peak:5.2f} GB  {out.strip()}", flush=True)
-            RECORD.row(rows=rows, family=family, what=name, seconds=seconds, peak_GB=peak)
+            seconds, busy, peak, out = measured(words)
+            found[f"{family} {name}"] = busy, peak
+            print(
+                f"  {rows:>9,} rows  {family:12} {name:7} {seconds:7.1f} s  {busy:7.1f} s of processor  {peak:6.3f} GB"
+                f"  {out.strip()}",
+                flush=True,
+            )
+            RECORD.row(rows=rows, family=family, what=name, seconds=seconds, processor_s=busy, peak_GB=peak)
     return found
 
 
@@ -108,7 +112,7 @@ def apart(work: Callable[..., None], *words: Any) -> None:
 
 
 def run_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    """Return the seconds and the peak memory in GB of every command, and print them."""
+    """Return the seconds of processor and the peak memory in GB of every command, and print them."""
     table, found = home / f"rows-{rows}", {}
     begin = time.perf_counter()
     apart(write, table, rows)
@@ -123,13 +127,11 @@ def run_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tup
             "score": ["score", model, drawn, "--out", home / "scores.parquet", "--quiet"],
         }
         for name, words in work.items():
-            seconds, peak, out = measured(["-m", "genus", *map(str, words)])
-            found[f"{family} {name}"] = seconds, peak
-            seen = next((line for line in out.splitlines() if line.startswith("seen")), "")
-            print(f"  {family:12} {name:7} {seconds:7.1f} s  {peak:5.2f} GB  {seen}", flush=True)
-            RECORD.row(
-                rows=rows, family=family, what=name, seconds=seconds, peak_GB=peak, seen=seen.removeprefix("seen").strip()
-            )
+            seconds, busy, peak, out = measured(["-m", "genus", *map(str, words)])
+            found[f"{family} {name}"] = busy, peak
+            seen = next((line for line in out.splitlines() if line.startswith("seen")), "").removeprefix("seen").strip()
+            print(f"  {family:12} {name:7} {seconds:7.1f} s  {busy:7.1f} s of processor  {peak:6.3f} GB  {seen}", flush=True)
+            RECORD.row(rows=rows, family=family, what=name, seconds=seconds, processor_s=busy, peak_GB=peak, seen=seen)
     return found
 
 
@@ -146,8 +148,8 @@ def write(folder: Path, rows: int) -> None:
     (folder / ".whole").touch()
 
 
-def measured(words: list[str]) -> tuple[float, float, str]:
-    """Return the seconds of Python with these arguments, the most memory that it held at once in GB, and what it printed."""
+def measured(words: list[str]) -> tuple[float, float, float, str]:
+    """Return what Python takes with these arguments: seconds, those of processor, the most GB held at once; and its output."""
     begin = time.perf_counter()
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -156,7 +158,7 @@ def measured(words: list[str]) -> tuple[float, float, str]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"python {' '.join(words)} ended with {process.returncode}")
-    return time.perf_counter() - begin, usage.ru_maxrss * 1024 / 1e9, out
+    return time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9, out
 
 
 if __name__ == "__main__":

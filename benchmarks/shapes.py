@@ -176,7 +176,7 @@ def chart_alone(space: Space, train: torch.Tensor, x: torch.Tensor) -> np.ndarra
         return np.log(np.where(seen, counts[index] + 0.5, 0.5) / (len(train) + size / 2))
     counts = torch.bincount(space.split(train).state[:, 0], minlength=kind.states).double() + 0.5
     log_state = (counts / counts.sum()).log()
-    state, u, log_slope, _ = space.split(x)
+    state, u, log_slope = space.split(x)
     lower, upper = (edge.double().numpy() for edge in space.edges(x))
     if isinstance(kind, Lattice):
         mass = special.ndtr(np.maximum(upper, -lower)) - special.ndtr(np.where(upper > -lower, lower, -upper))

@@ -18,6 +18,7 @@ from genus import Category, Lattice, Mixture, Real, Space
 from genus.models.components import COVARIANCES, Components, Form
 from genus.models.gaussians import Gaps, Gaussians
 from genus.models.layout import smooth_lattices
+from genus.models.masses import interval_mass, normal_cell_mass
 from genus.models.maximising import climb_stream, expect, mean_log_density, new_components, starting_labels
 
 REALS = Space([Real()] * 3)
@@ -82,6 +83,20 @@ def test_passes_over_a_stream_are_those_over_all_rows_in_memory(covariance: str,
     if values[-1] == max(values):
         for name, tensor in memory.state_dict().items():
             assert torch.allclose(tensor, stream.state_dict()[name], rtol=1e-9, atol=1e-9, equal_nan=True), name
+
+
+@pytest.mark.parametrize("width", [1e-5, 0.005, 0.05, 0.14, 0.4])
+def test_cells_have_the_mass_of_their_interval_however_wide_the_others_are(width: float) -> None:
+    middle = torch.linspace(-3.0, 3.0, 60, dtype=torch.float64)
+    widths = torch.full_like(middle, width)
+    mean, std = torch.tensor([0.0, 1.0], dtype=torch.float64), torch.tensor([1.0, 0.9], dtype=torch.float64)
+    for wide in (0, 7, 40):  # of which the series does not hold
+        widths[:wide] = 2.0
+        lower, upper = middle - widths / 2, middle + widths / 2
+        lower[0] = -math.inf  # the first cell of a lattice holds a tail
+        a, b = ((end[:, None] - mean) / std for end in (lower, upper))
+        mass = normal_cell_mass(torch.stack([lower, upper, (upper - lower).log()]), mean, std)
+        assert torch.allclose(mass, interval_mass(a, b), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("asked", [0, 4])

@@ -81,9 +81,8 @@ def test_split_by_hand() -> None:
     x = torch.tensor(
         [[0.0, 21.0, 0.5, 2.0, 0.0], [NAN, 999.0, 3.0, 1.0, 0.0], [52.3, NAN, 1.0, 0.0, 0.0], [99.5, 0.0, 1.5, 0.0, 0.0]]
     )
-    state, u, log_slope, log_width = MIXED.split(x)
+    state, u, log_slope = MIXED.split(x)
     assert log_slope[0].tolist() == pytest.approx([-math.log(13.7), 0, 0, 0, 0])
-    assert log_width[1].tolist() == pytest.approx([0, math.log(1 / 30), math.log(0.5 / MIXED.kinds[2].scale), 0, 0])
     assert state.tolist() == [[1, 0, 0, 2, 0], [3, 2, 0, 1, 0], [0, 3, 0, 0, 0], [2, 1, 0, 0, 0]]
     assert u[2, 0].item() == pytest.approx(1.0)
     assert u[0, 1].item() == pytest.approx(1 / 30)

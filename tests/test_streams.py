@@ -22,6 +22,8 @@ from command import run
 import genus
 import genus.cli.jobs
 from genus import DataError
+from genus.cli.scoring import Scored, Totals
+from genus.codec.units import Unit
 from genus.data.arguments import Options
 from genus.data.audio import write_wav
 from genus.data.parts import table_parts
@@ -126,6 +128,15 @@ def test_scores_of_many_rows_are_those_of_all_rows_at_once(source: str, jobs: in
     assert f"1,000 rows: {expected.mean():.4f} ± {expected.std(ddof=1) / 1000**0.5:.4f} nats a row (exact)" in done.err
 
 
+def test_of_many_scores_few_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genus.cli.scoring.KEPT", 100)
+    total, unit = Totals(), Unit("row", "a row", 1.0)
+    for at in range(0, 50_000, 500):
+        total.add(Scored(at, torch.arange(500.0) + at, torch.ones(500, dtype=torch.bool), "exact", {}, 0, "", unit))
+    assert total.some[:2] == [0.0, float(total.stride)]
+    assert sum(part.untyped_storage().nbytes() for part in total.kept) <= 4 * 500 + 4 * 2 * 100
+
+
 def test_a_row_without_mass_is_found_in_whichever_block_it_is() -> None:
     rows = table(1000, seed=1).to_pylist()
     rows[650]["count"] = 10**6
@@ -192,7 +203,8 @@ def test_a_large_stream_has_levels_and_ends_of_all_rows_and_counts_all(monkeypat
     assert kinds["count"].high >= 77  # which one row has
     assert str(stream).count("2,000 rows are read block by block")
     model = genus.NaiveBayes(stream.space)
-    genus.fit(model, stream, progress=False)
+    history = genus.fit(model, stream, progress=False)
+    assert (history.seen, history.passes) == (2000, 1)
     assert int(model.product.rows.sum()) == 2000
     assert sum(len(x) for x, _ in stream.blocks(450)) == 2000
     assert len(stream.split()[0]) == 240
@@ -215,6 +227,7 @@ def test_families_that_pass_over_all_rows(family: str, monkeypatch: pytest.Monke
         assert int(model.product.rows.sum()) == 2000
         return
     assert history.seen == 1970  # but for the validation rows, a tenth of the sample
+    assert history.passes == 1 if family == "chow-liu" else history.passes > 1
     genus.fit(sample, stream.rows(slice(None)), progress=False)
     other = torch.cat([x for x, _ in stream.rest(500)])
     assert model.log_prob(other).mean() > sample.log_prob(other).mean()
@@ -240,6 +253,7 @@ def test_the_command_streams_and_says_what_does_not() -> None:
     done = run("fit", source, "--family", "naive-bayes", "--stream", "--out", "streamed.genus")
     assert done.code == 0, done.err
     assert "1,000 rows are read block by block" in done.err
+    assert "1,000 of 1,000 rows, 1 pass over all" in done.out
     run("fit", "iris", "--family", "naive-bayes", "--stream", "--out", "no.genus").refused(
         1, "Only tables, text and sound stream"
     )

@@ -233,12 +233,12 @@ class Space:
     def split(self, x: Tensor) -> Parts:
         """Return x (B, *shape) as states and standardised numbers, with the terms that turn a density of these into one of x.
 
-        Where all charts are affine, `log_slope` and `log_width` are views of one number for each column.
+        Where all charts are affine, `log_slope` is a view of one number for each column.
         """
         flat = self._flat(x)
         if self.is_discrete:
             none = torch.zeros((1,) * flat.ndim, dtype=flat.dtype, device=x.device).expand(flat.shape)
-            parts = Parts(flat.long(), none, none, none)
+            parts = Parts(flat.long(), none, none)
         else:
             parts = self.tables(flat).split(flat)
         return Parts(*map(self._in_line, parts)) if self.sequence else parts

@@ -332,9 +332,9 @@ def _summary(model: GenerativeModel, history: History, out: Path, unit: Unit) ->
 
 
 def _rows_seen(dataset: Dataset, history: History) -> dict[str, int]:
-    """Return how many rows of a stream a training has seen, and of how many; {} for other data, or where it counts all."""
+    """Return how many rows of a stream a training has seen, of how many, and in how many whole passes; {} for other data."""
     total = getattr(dataset, "total", 0)
-    return {"rows_seen": min(history.seen, total), "rows": total} if history.seen else {}
+    return {"rows_seen": min(history.seen, total), "rows": total, "passes": history.passes} if history.seen else {}
 
 
 def _normalised(history: History, model: GenerativeModel) -> float | None:
@@ -356,7 +356,8 @@ def _print_summary(summary: dict[str, Any], unit: Unit, then: str) -> None:
     steps = "1 step" if summary["steps"] == 1 else f"{summary['steps']:,} steps"
     say(f"time      {summary['seconds']:.1f} s, {steps}; stopped by {summary['stopped']}")
     if "rows_seen" in summary:
-        say(f"seen      {summary['rows_seen']:,} of {summary['rows']:,} rows")
+        passes = {0: "", 1: ", 1 pass over all"}.get(summary["passes"], f", {summary['passes']} passes over all")
+        say(f"seen      {summary['rows_seen']:,} of {summary['rows']:,} rows{passes}")
     if summary["acceptance"] < 1:
         say(f"accepted  {summary['acceptance']:.1%} of draws obey the constraints; the others are drawn again")
     if {"distance", "spread"} <= summary["watched"].keys():

@@ -130,7 +130,7 @@ class Totals:
             apart = mean - self.sum / self.fine if self.fine else 0.0
             self.squares += (values - mean).square().sum().item() + apart**2 * self.fine * n / (self.fine + n)
             self.sum += mean * n
-        self.kept.append(values[-self.fine % self.stride :: self.stride])
+        self.kept.append(values[-self.fine % self.stride :: self.stride].clone())  # a view would hold the block
         while sum(map(len, self.kept)) > 2 * KEPT:
             self.kept, self.stride = [self._joined()[::2]], 2 * self.stride
         self.odd += sum(found.more.get("odd", ()))

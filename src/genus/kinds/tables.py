@@ -28,13 +28,11 @@ class Parts(NamedTuple):
         u: (B, D): the number in its column's chart, roughly standard; 0 where there is none.
         log_slope: (B, D): log du/dx of a Real's chart where the number lies, in nats; added to a log-density of u it gives one
             of x. It is 0 for kinds of counting measure, and has a meaning only where the state is 0.
-        log_width: (B, D): log of the width in u of the lattice cell in which the number lies, in nats; 0 for other kinds.
     """
 
     state: Tensor
     u: Tensor
     log_slope: Tensor
-    log_width: Tensor
 
 
 class Tables(NamedTuple):
@@ -118,10 +116,9 @@ class Tables(NamedTuple):
         # What lies at an atom or is missing need not lie in the support of a chart.
         number = x if affine else torch.where(inside, x, self.middle)
         u, log_slope = self.charts.forward(number)
-        some = number[:1] if affine else number  # the slopes and widths of affine charts are the same for all rows
-        log_slope = torch.where(self.real, log_slope[: len(some)], 0.0).to(x.dtype).expand(x.shape)
-        log_width = self.log_width(some).to(x.dtype).expand(x.shape)
-        return Parts(state, (torch.where(inside, u, 0.0) if self.has_states else u).to(x.dtype), log_slope, log_width)
+        some = log_slope[:1] if affine else log_slope  # the slopes of affine charts are the same for all rows
+        log_slope = torch.where(self.real, some, 0.0).to(x.dtype).expand(x.shape)
+        return Parts(state, (torch.where(inside, u, 0.0) if self.has_states else u).to(x.dtype), log_slope)
 
     def _state(self, x: Tensor) -> Tensor:
         """Return the state of every entry of x (..., D)."""
@@ -132,16 +129,6 @@ class Tables(NamedTuple):
             # A missing marker always is the last state, so the i-th number among the atoms is state i + 1.
             state = torch.where(x == atom, i + 1, state)
         return torch.where(x.isnan(), self.missing, state)
-
-    def log_width(self, x: Tensor) -> Tensor:
-        """Return the log of the widths in u of the cells of lattice values x (..., D), in nats; 0 for other kinds."""
-        if not self.has_lattice:
-            return x.new_zeros(()).expand(x.shape)
-        lattice = self.step > 0
-        if self.charts.is_affine:
-            return torch.where(lattice, self.step / self.charts.scale, 1.0).log().expand(x.shape)
-        lower, upper = (self.charts.forward(end)[0] for end in self._ends(x))
-        return torch.where(lattice, upper - lower, 1.0).log()
 
     def _snapped(self, x: Tensor) -> Tensor:
         """Return x (..., D), those on a lattice moved to their nearest lattice value."""

@@ -140,7 +140,7 @@ class ContinuousDensity(TractableDensity):
             u (B, D), NaN where a number is absent; states (B, S), None where no column has several; features; and log du/dx of
             every number, (B, D), 0 where it is absent.
         """
-        state, u, log_slope, _ = self.space.split(x)
+        state, u, log_slope = self.space.split(x)
         if len(self.real_columns) < self.space.dim:
             u, log_slope = u[:, self.real_columns], log_slope[:, self.real_columns]
         u, log_slope = u.to(self.dtype), log_slope.to(self.dtype)

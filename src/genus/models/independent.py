@@ -13,7 +13,6 @@ from genus.ladder.unknown import placeholder_row, set_columns
 from genus.models.masses import normal_cell_mass
 from genus.models.product import Product
 from genus.models.student import log_student, student_cell_mass, student_quantile
-from genus.nets.cells import lattice_cells
 from genus.random import gumbel_like, normal_like, uniform_like
 from genus.space import Space
 
@@ -128,12 +127,12 @@ class Independent(Counted, TractableDensity, name="independent"):
             at = cells.index(x, parts.state) + cells.offset
             out = out.index_copy(1, cells.tabled, self.product.log_table[0][at])
         if len(cells.rest):
-            state, u, log_slope = (t[:, cells.rest] for t in parts[:3])
+            state, u, log_slope = (t[:, cells.rest] for t in parts)
             density = log_components(u.double(), self._mixtures).logsumexp(-1) + log_slope.double()
             if self.product.lattice:
-                every = lattice_cells(self.space, x)[..., cells.rest]
+                every = self.product.lattice_cells(x)
                 for i, j in enumerate(self.product.lattice):
-                    density[:, j] = self._lattice(every[..., j], i, j)
+                    density[:, j] = self._lattice(every[..., i], i, j)
             out = out.index_add(1, cells.rest, torch.where(state == 0, density, 0.0))
         return out
 

@@ -128,7 +128,7 @@ class Product(nn.Module):
 
     def rows_of(self, x: Tensor, edges: bool = True) -> ProductRows:
         """Return what is seen of rows x (B, *shape); the edges of lattices are needed for densities alone."""
-        state, u, log_slope, _ = self.space.split(x)
+        state, u, log_slope = self.space.split(x)
         cell = self.cells.index(x, state) if self.cells.total else torch.zeros(len(x), 0, dtype=torch.long, device=x.device)
         if not len(self.cells.rest):
             none = torch.zeros(len(x), 0, dtype=torch.float64, device=x.device)
@@ -139,8 +139,12 @@ class Product(nn.Module):
         slope = (log_slope if inside is None else log_slope * inside).sum(1)
         at = None
         if self.lattice and edges:
-            at = [LatticeRows.of(cell) for cell in lattice_cells(self.space, x)[..., self.cells.rest[self.lattice]].unbind(2)]
+            at = [LatticeRows.of(cell) for cell in self.lattice_cells(x).unbind(2)]
         return ProductRows(cell, u, inside, slope, at)
+
+    def lattice_cells(self, x: Tensor) -> Tensor:
+        """Return the cells (3, B, L) of the values of the wide lattices in x (B, *shape); see `genus.nets.cells`."""
+        return lattice_cells(self.cut.lattices, x.flatten(1)[:, self.cells.rest[self.lattice]])
 
     def observe_rows(self, rows: ProductRows, weight: Tensor | None) -> None:
         """Add rows; see `observe`."""

@@ -186,7 +186,7 @@ class Coordinates:
         head, cells = self.head, self.head.cells
         if cells.is_lattice:  # which has neither states nor a continuous part
             return self._of_cells(cells.index(x, x))
-        state, u, log_slope, _ = head.space.split(x) if parts is None else parts
+        state, u, log_slope = head.space.split(x) if parts is None else parts
         out = torch.zeros(len(self.tables), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
         if cells.total:
             tables = self._of_cells(cells.index(x, state))

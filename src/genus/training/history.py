@@ -41,7 +41,8 @@ class History:
         acceptance: the share of the model's draws that obey the constraints of the data; the others are drawn again.
         unit: in which people compare losses and criterion, such as "bits a character"; empty where they are no likelihoods.
         scale: by which losses and criterion are multiplied to be in it.
-        seen: of a training on a stream, by gradients or at once, how many of its rows it has seen; 0 otherwise.
+        seen: of a training on a stream, how many of its rows it has seen; 0 otherwise.
+        passes: of a training on a stream, how often it has gone over all rows from the first to the last; 0 otherwise.
 
     >>> history = History(rows=[{"step": 10, "epoch": 1.0, "seconds": 0.1, "nll": 2.5, "criterion": 2.6}])
     >>> history.loss_names
@@ -61,6 +62,7 @@ class History:
     unit: str = ""
     scale: float = 1.0
     seen: int = 0
+    passes: int = 0
 
     @property
     def loss_names(self) -> list[str]:
@@ -143,7 +145,7 @@ class History:
             if not fine or not all(map(_is_number, sure)):
                 raise ValueError(f"the history has a row {str(row)[:80]}")
         texts = [text for pair in history.alarms.items() for text in pair] + [history.stopped, history.unit]
-        counts = [history.best_step, history.parameters, history.steps, history.seen]
+        counts = [history.best_step, history.parameters, history.steps, history.seen, history.passes]
         numbers = [history.seconds, history.acceptance, history.scale]
         fine = all(isinstance(value, str) for value in texts)
         fine = fine and all(type(value) is int and value >= 0 and _is_number(value) for value in counts)

@@ -51,9 +51,13 @@ class CountingTrainer(Trainer):
         for number, block in enumerate(self.train.blocks(self.batch_size, self.group.rank, self.group.count)):
             if number > 0 and self.over() is not None:
                 break
+            if self.train.stream is not None:
+                self.history.seen += len(block) * self.group.count
             if len(block):
                 with counted_threads(self.counted):
                     self.counted.observe(*block.to(self.device).observed())  # type: ignore[arg-type]
+        else:
+            self.history.passes = int(self.train.stream is not None)
         self.group.conclude(self.counted, self.model)
 
 
@@ -92,6 +96,7 @@ class LearningTrainer(Trainer):
         for block in (Rows(x, c).to(self.device) for x, c in rest(size)):
             yield block.x, block.c
             self.history.seen = max(self.history.seen, seen := seen + len(block))
+        self.history.passes += 1
 
     def seconds_left(self) -> float:
         """Return the seconds that learning may still take: 0 after Ctrl-C, inf without max_seconds."""
