@@ -27,7 +27,7 @@ def test_the_largest_size_is_chosen_of_which_enough_steps_fit(
     choice = choose_size(genus.VAE, IMAGES, 60.0, {})
     assert choice.hyper["hidden"] == net
     assert "steps in 60 s here" in choice.sentence
-    assert ("would make" in choice.sentence) == (net != [32])
+    assert ("needs some" in choice.sentence) == (net != [32])
     assert choice.options["batch_size"] == (128 if net == [32] else 32)
 
 
@@ -53,6 +53,19 @@ def test_a_step_is_timed_and_every_size_of_every_family_can_be_built() -> None:
             genus.build(cls, space, None, 0, **size.hyper)
     size = Size({"net": "dense", "hidden": [8]}, 0, 8)
     assert 0 < sizing.seconds_of_a_step(genus.VAE, IMAGES, size.hyper, size, 0, "cpu", 1.0) < 60
+
+
+def test_a_larger_size_is_not_built_where_the_smaller_one_is_too_slow_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+
+    def slow(cls: Any, data: Any, hyper: dict[str, Any], *_: Any) -> float:
+        timed.append(hyper["hidden"])
+        return 10.0
+
+    monkeypatch.setattr(sizing, "seconds_of_a_step", slow)
+    choice = choose_size(genus.VAE, IMAGES, 60.0, {})
+    assert timed == [[128, 128]]
+    assert "needs some" in choice.sentence
 
 
 def test_larger_sizes_are_not_timed_once_their_share_of_the_time_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

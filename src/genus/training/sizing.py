@@ -76,6 +76,9 @@ def choose_size(
     for size in sizes:
         if time.perf_counter() - begin > SPENT * seconds:
             break
+        if step and USED * seconds / step < size.steps:  # a larger net is no faster, and takes memory to be timed
+            larger = f"; {_words(size)} needs some {size.steps:,}"
+            break
         took = seconds_of_a_step(cls, data, default | size.hyper, size, seed, device, SPENT * seconds / len(sizes))
         fitting = USED * seconds / took
         if size is not sizes[0] and fitting < size.steps:
