@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from genus.configurable import Configurable
 from genus.errors import GenusError
 
-__all__ = ["Chain", "Inverse", "Transform"]
+__all__ = ["Chain", "Inverse", "Transform", "in_blocks"]
+
+BLOCK = 2**16  # numbers of the training rows that are mapped at a time where starting values are set
 
 
 class Transform(Configurable, nn.Module):
@@ -39,14 +42,23 @@ class Transform(Configurable, nn.Module):
 
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Set the weights that depend on data from the first training rows x (B, *shape), and return their z."""
-        return self(x, c)[0]
+        return in_blocks(self, x, c)
 
     def initialise_inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Set the weights that depend on data where `Inverse` maps the training rows, and return their images.
 
         The training rows then take the place of z, as the argument of `inverse`.
         """
-        return self.inverse(z, c)[0]
+        return in_blocks(self.inverse, z, c)
+
+
+def in_blocks(map_rows: Callable[..., tuple[Tensor, Tensor]], x: Tensor, c: Tensor | None) -> Tensor:
+    """Return the images of rows x (B, *shape), of a block of rows at a time: a spline has 23 numbers for each of theirs."""
+    rows = max(1, BLOCK // max(1, x[:1].numel()))
+    if len(x) <= rows:
+        return map_rows(x, c)[0]
+    context = [None] * -(-len(x) // rows) if c is None else c.split(rows)
+    return torch.cat([map_rows(*part)[0] for part in zip(x.split(rows), context, strict=True)])
 
 
 def check_apart(transforms: Sequence[Transform]) -> None:

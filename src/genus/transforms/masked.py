@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genus.nets.masked import MaskedMLP
-from genus.transforms.core import Transform
+from genus.transforms.core import Transform, in_blocks
 from genus.transforms.elementary import Permutation, clip_for_net, decorrelation, skip_missing
 from genus.transforms.maps import Affine, Map, soft_unclip
 
@@ -72,13 +72,13 @@ class MaskedAutoregressive(Transform):
         rows are taken to be centred, as those after an `ActNorm` are.
         """
         self._start_at_whitening(x, inverse=False)
-        return self(x, c)[0]
+        return in_blocks(self, x, c)
 
     @torch.no_grad()
     def initialise_inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Start as the map whose inverse whitens z, as `initialise` does; return x."""
         self._start_at_whitening(z, inverse=True)
-        return self.inverse(z, c)[0]
+        return in_blocks(self.inverse, z, c)
 
     def _start_at_whitening(self, rows: Tensor, inverse: bool) -> None:
         """Start from the linear map that whitens these rows, or whose inverse does."""
