@@ -162,6 +162,11 @@ def test_what_more_time_might_change_is_said() -> None:
     assert unsettled(none, [floor, made, far], protocol) == (
         "made, which leads, was still improving when the clock ended the training."
     )
+    noise = np.random.default_rng(0).normal(size=10)
+    alike = replace(near, log_density=np.full(10, -9.1) + noise)
+    assert unsettled(none, [floor, made, alike], protocol) == (
+        "gpt, not told from made, might still have improved when the clock ended the training."
+    )
     assert unsettled(SmallFits([], [], ["rnn"], ["maf"]), [floor, made, far], protocol) == (
         "More time may change the order: maf was given up close behind; rnn was still learning when given up."
     )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genus.data import Dataset
+from genus.evaluation.intervals import LEVEL, compare_rows
 from genus.evaluation.protocol import Protocol
 from genus.evaluation.results import Row
 from genus.evaluation.rows import names
@@ -228,7 +229,8 @@ def _loser(cls: Family, trial: Trial, score: float, first: float) -> Row:
 def unsettled(small: SmallFits, trials: Sequence[Trial], protocol: Protocol) -> str:
     """Return a sentence on what more time might change; "" where nothing suggests that it would.
 
-    Only what may come before the first is a doubt: of the first itself it is said that its figure may still improve.
+    Only what may come before the first is a doubt of the order: of the first itself, and of families that are not told from it,
+    so that no order is claimed, it is said that their figures may still improve.
 
     Args:
         small: of the comparison.
@@ -250,7 +252,9 @@ def unsettled(small: SmallFits, trials: Sequence[Trial], protocol: Protocol) -> 
     said = []
     if late := list(dict.fromkeys(trial.family for trial in trials if trial.error == OUT_OF_TIME)):
         said.append(f"the clock ended before {listed(late)} could be trained")
-    if cut := list(dict.fromkeys(cut)):
+    cut = list(dict.fromkeys(cut))
+    alike = [name for name in cut if _is_alike(trials, first, name, protocol)]
+    if cut != alike:
         said.append(f"{listed(cut)} might still have improved when the clock ended the training")
     if small.close:
         said.append(f"{with_verb(small.close, 'was', 'were')} given up close behind")
@@ -258,9 +262,20 @@ def unsettled(small: SmallFits, trials: Sequence[Trial], protocol: Protocol) -> 
         said.append(f"{with_verb(small.learning, 'was', 'were')} still learning when given up")
     if said:
         return f"More time may change the order: {'; '.join(said)}."
+    if alike:
+        return f"{listed(alike)}, not told from {first}, might still have improved when the clock ended the training."
     if any(_gain(trial) > 0.01 for trial in done if trial.family == first):
         return f"{first}, which leads, was still improving when the clock ended the training."
     return ""
+
+
+def _is_alike(trials: Sequence[Trial], first: str, other: str, protocol: Protocol) -> bool:
+    """Return whether the held-out rows do not tell two families apart."""
+    done = [[t for t in trials if t.family == name and not t.error and t.log_density is not None] for name in (first, other)]
+    values = [np.stack([t.log_density for t in of if t.log_density is not None]) for of in done]
+    groups = None if protocol.test.groups is None else protocol.test.groups.cpu().numpy()
+    refitted = done[0][0].history.stopped != "closed form", done[1][0].history.stopped != "closed form"
+    return compare_rows(values[0], values[1], groups, refitted).p >= LEVEL
 
 
 def _without_density(cls: Family) -> str:
