@@ -114,6 +114,24 @@ def test_the_time_that_scoring_takes_is_part_of_a_family_s_time(monkeypatch: pyt
     assert 0.5 < limits[2] <= 2 / 3  # two thirds in any case
 
 
+def test_a_family_that_has_no_density_before_its_training_is_judged_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = genus.read("iris")
+    train, held = data.split(test=0.4, seed=0)
+    original, failed = genus.MADE._log_prob, []
+
+    def only_trained(self: genus.MADE, x: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
+        if self.untrained:
+            failed.append(self.training)
+            raise ValueError("there is nothing to normalise by yet")
+        return original(self, x, c)
+
+    monkeypatch.setattr(genus.MADE, "_log_prob", only_trained)
+    protocol = Protocol(train, held, held.x[:20], 1.0, {"made": {"hidden": [4]}}, 1, sample_limit=30)
+    trial = run_trial(replace(protocol, deadline=time.time() + 100.0), genus.MADE, 0)
+    assert trial.error == ""
+    assert failed == [False]  # it was asked once, and not as in training
+
+
 def test_memory_that_was_freed_goes_back_to_the_system() -> None:
     if not Path("/proc/self/statm").exists() or not hasattr(ctypes.CDLL(None), "malloc_trim"):
         pytest.skip("only glibc gives memory back when it is asked")

@@ -35,6 +35,7 @@ from genus.ladder import (
 )
 from genus.models.chain_rule import ChainRule
 from genus.models.online import OnlineDensity
+from genus.nets.state import evaluating
 from genus.registry import build
 from genus.threads import torch_threads
 from genus.training import History, choose_size, fit
@@ -125,12 +126,15 @@ def _scoring_seconds(protocol: Protocol, model: GenerativeModel) -> float:
         return 0.0
     if not isinstance(model, ApproximateDensity) or isinstance(model, Counted | Learned | Composed):
         return 0.0
-    few = protocol.train.rows(slice(0, TIMED))
-    took = []
-    for _ in range(2):  # the first time there are masks and tables to be made
-        begin = time.perf_counter()
-        _log_density(model, few)
-        took.append(time.perf_counter() - begin)
+    few, took = protocol.train.rows(slice(0, TIMED)), []
+    try:
+        with evaluating(model):
+            for _ in range(2):  # the first time there are masks and tables to be made
+                begin = time.perf_counter()
+                _log_density(model, few)
+                took.append(time.perf_counter() - begin)
+    except Exception:  # a family that has no density before it is trained; what else is wrong shows when it is judged
+        return 0.0
     drawn = DRAWN * protocol.sample_count if isinstance(model, ChainRule) else 0
     return min(took) * (len(protocol.test) + _rows_seen(protocol) + drawn) / max(1, len(few))
 

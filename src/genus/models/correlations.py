@@ -18,10 +18,8 @@ __all__ = ["REORDERED", "learn_correlations"]
 SWEEPS = 4  # over the columns whose order is learned
 RARE = 10.0  # rows' worth by which the mean of a level is drawn towards that of all
 ROWS, CHAINS = 4096, 16  # that a step of EM looks at
-STEPS, STILL = (
-    20,
-    2e-3,
-)  # of EM, at most; the change of all correlations below which it stands still
+STEPS = 20  # of EM, at most
+STILL = 2e-3  # the change of all correlations below which EM stands still
 FADING = 0.6  # the weight of step t is t^-FADING where it looks at a part of the rows (Cappé and Moulines 2009)
 REORDERED = 256  # columns, up to which each row goes through its blanks last
 AT_ONCE, LEAST_ROWS = 2**18, 64  # numbers of all chains and columns together, and rows however many columns these have

@@ -53,7 +53,7 @@ def mutual_informations(state: Tensor, sizes: Sequence[int]) -> Tensor:
     both = torch.zeros(d, d, dtype=torch.float64, device=state.device)
     whole = torch.arange(n + 1, dtype=torch.float64, device=state.device)
     of_count = torch.special.xlogy(whole, whole)
-    for columns, first_state, counts in _pairs(state, starts, total):
+    for columns, first_state, counts in _pairs(state, starts, first, column):
         some = max(1, LOGS // counts.shape[1])
         of = column[first_state:]
         for part, where in zip(counts.split(some), columns.split(some), strict=True):
@@ -65,22 +65,21 @@ def mutual_informations(state: Tensor, sizes: Sequence[int]) -> Tensor:
     return (both - entropy[:, None] - entropy) / n + np.log(n) - chance
 
 
-def _pairs(state: Tensor, starts: np.ndarray, total: int) -> Iterator[tuple[Tensor, int, Tensor]]:
+def _pairs(state: Tensor, starts: np.ndarray, first: Tensor, column: Tensor) -> Iterator[tuple[Tensor, int, Tensor]]:
     """Yield how often states of some columns stand beside states of those columns and of all later ones.
 
     Args:
         state: (N, D), the states of rows.
         starts: (D + 1,), the first state of every column among those of all, and how many there are.
-        total: how many states there are.
+        first: (D,), these without the last.
+        column: the column of every state.
 
     Yields:
         The column (S,) of each of some states; the first state that they are counted with, their own columns' first; and the
         counts (S, total - that). Of columns of few states many are counted at once, by matrix products; of others each by
         itself, in steps that do not grow with the number of states.
     """
-    sizes, device = np.diff(starts), state.device
-    first = torch.as_tensor(starts[:-1], device=device)
-    column = torch.repeat_interleave(torch.arange(len(sizes)), torch.as_tensor(sizes)).to(device)
+    sizes, total, device = np.diff(starts), len(column), state.device
     if total > FEW * len(sizes):
         for i, size in enumerate(sizes.tolist()):
             at, width = int(starts[i]), total - int(starts[i])

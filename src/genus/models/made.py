@@ -230,8 +230,8 @@ def _check_loaded(model: MADE, keys: Any) -> None:
         model.regression.check(model.orders.tolist())
 
 
-# Few rows beside the weights: averages of them, and weights that are kept small.
 WIDE_IMAGE = 256  # pixels, above which a net of one order is tried first where time is short
+# Few rows beside the weights: averages of them, and weights that are kept small.
 TABLES = MappingProxyType({"lr_schedule": "linear", "ema_decay": 0.999, "weight_decay": 0.05})
 # Pixels that are centred bear larger steps.
 IMAGES = MappingProxyType(

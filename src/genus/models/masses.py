@@ -33,11 +33,8 @@ class LatticeRows(NamedTuple):
     @classmethod
     def of(cls, cells: Tensor) -> LatticeRows:
         """Return the cells (3, B) of rows; where many rows share few, each of these once."""
-        most, few = (
-            min(SHARED, cells.shape[1] // 2),
-            cells[0, : 4 * SHARED],
-        )  # of which many differ where all rows are sorted in vain
-        if len(few.unique()) > most:
+        most = min(SHARED, cells.shape[1] // 2)
+        if len(cells[0, : 4 * SHARED].unique()) > most:  # all rows would be sorted in vain
             return cls(cells, None)
         lower, which = torch.unique(cells[0], return_inverse=True)
         if len(lower) > most:
