@@ -4,8 +4,8 @@
 
 Every two of the refits are compared by the held-out rows as one seed each; 5 % of the pairs is what a 95 % interval allows. The
 error of refits follows from how rows differ, by a rule that was measured of MADE on breast-cancer and Adult, so other sets and
-families say how far it holds. Rows are a random 2,000 for training, and other 80, 400 and 2,000 are held out: the mean over some
-choices of these, since all pairs share a choice, and by one of 80 rows 0 to 8 % were called better.
+families say how far it holds. Rows are a random 2,000 for training, and other 80, 400 and 2,000 are held out. All pairs share
+a choice of these, and by one of 80 rows 0 to 8 % were called better, so that the share is the mean over several choices.
 """
 
 from __future__ import annotations
