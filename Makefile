@@ -14,8 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: $(VENV)/.installed  ## the whole test suite, in another order each time; GENUS_TEST_ORDER=seed repeats one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGUMENTS)
 
-nightly: $(VENV)/.installed  ## every test there is, those on Dask and Ray too; the suite in three orders, with 1, 2 and 4 workers; then the speed beside peers
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster]'
+nightly: $(VENV)/.installed  ## every test there is; the suite in three orders, with 1, 2 and 4 workers; then the speed beside peers
 	$(MAKE) test ARGUMENTS="-m nightly"
 	for n in 1 2 4; do GENUS_TEST_ORDER=$$n $(MAKE) test WORKERS=$$n || exit 1; done
 	$(BIN)/python -m benchmarks.reliability --minutes 10

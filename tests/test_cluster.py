@@ -53,7 +53,6 @@ def scheduler() -> Iterator[Any]:
         yield cluster
 
 
-@pytest.mark.nightly
 def test_dask_gives_the_same_report(scheduler: Any, tmp_path: Path) -> None:
     lines: list[str] = []
     there = genus.compare(table(), FAMILIES, cluster=scheduler.scheduler_address, folder=tmp_path, progress=lines.append, **HOW)
@@ -94,7 +93,6 @@ def ray() -> Iterator[Any]:
     ray.shutdown()
 
 
-@pytest.mark.nightly
 def test_ray_gives_the_same_report(ray: Any) -> None:
     same(
         genus.compare(table(), FAMILIES, cluster="ray", progress=False, **HOW),
