@@ -27,6 +27,7 @@ from genus.evaluation.trial import OUT_OF_TIME, Trial
 from genus.evaluation.wording import listed, with_verb
 from genus.ladder import ApproximateDensity
 from genus.registry import families as all_families
+from genus.training.rows import affordable_rows
 
 __all__ = ["Clock", "SmallFits", "held_out_rows", "limit_rows", "run_small_fits", "share_time", "unsettled"]
 
@@ -98,11 +99,11 @@ def limit_rows(protocol: Protocol, rest: Tensor, seconds: float) -> tuple[Protoc
     """
     count = len(protocol.compared)
     if count > PROBE:
-        few = min(PROBE, len(rest))
-        begin = time.perf_counter()
-        score_rows(replace(protocol, compared=protocol.compared[:few]), rest[:few])
-        took = time.perf_counter() - begin
-        count = max(few, min(count, int(few * seconds / max(took, 1e-3))))
+
+        def judge(few: int) -> None:
+            score_rows(replace(protocol, compared=protocol.compared[:few]), rest[:few])
+
+        count = min(count, affordable_rows(judge, min(PROBE, len(rest)), seconds))
     each = 4 if protocol.train.space.is_table else 1
     return replace(protocol, compared=protocol.compared[:count], sample_limit=each * count), rest[:count]
 

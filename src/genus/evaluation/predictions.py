@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 
 from genus.errors import DataError
@@ -11,6 +10,7 @@ from genus.evaluation.protocol import Protocol, validation_rows
 from genus.ladder import GenerativeModel
 from genus.questions.prediction import predicted_rows
 from genus.questions.trust import Trust, keep_calibration, trust_in
+from genus.training.rows import affordable_rows
 
 __all__ = ["calibrate_winner"]
 
@@ -40,9 +40,12 @@ def calibrate_winner(
     test, most = protocol.test, max(len(held), len(protocol.test))
     try:
         if seconds < math.inf:
-            begin, few = time.perf_counter(), held[: min(PROBE, len(held))]
-            predicted_rows(model, few.x, few.c, model.space.index(target))
-            most = max(PROBE, int(len(few) * seconds / 2 / (time.perf_counter() - begin)))
+            x, c, column = held.x, held.c, model.space.index(target)
+
+            def predict(few: int) -> None:
+                predicted_rows(model, x[:few], None if c is None else c[:few], column)
+
+            most = max(PROBE, affordable_rows(predict, min(PROBE, len(held)), seconds / 2))
         held = held[: min(most, len(held))]
         keep_calibration(model, held.x, held.c, target)
     except DataError:  # too few rows to say anything

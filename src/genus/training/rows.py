@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from genus.errors import DataError
 from genus.ladder import GenerativeModel
 from genus.space import Real, Space
 
-__all__ = ["Rows", "ShuffleBuffer", "batch_size_for", "generator", "prepare", "rows_to_train_on"]
+__all__ = ["Rows", "ShuffleBuffer", "affordable_rows", "batch_size_for", "generator", "prepare", "rows_to_train_on"]
 
 BATCH_ELEMENTS = 8192  # the most elements in a batch of sequences; each is a term of the mean that a step lowers
 SCALE_ROWS = 1000  # rows whose scale is compared with that of the space
@@ -310,3 +311,19 @@ def _rows(model: GenerativeModel, data: Any, name: str) -> Rows:
     c = None if c is None else c.to(x.device)
     is_sample = getattr(data, "total", 0) > len(x)
     return Rows(x, c, consecutive, stream=getattr(data, "blocks", None), rest=data.rest if is_sample else None)
+
+
+def affordable_rows(work: Callable[[int], Any], few: int, seconds: float) -> int:
+    """Return how many rows `work` gets through in so many seconds, as far as a few tell; these at least.
+
+    Args:
+        work: does its work on so many rows; it is timed once.
+        few: rows on which it is timed.
+        seconds: that all rows may take; infinity is not for asking.
+
+    >>> affordable_rows(lambda rows: time.sleep(0.01), few=10, seconds=0.0)
+    10
+    """
+    begin = time.perf_counter()
+    work(few)
+    return max(few, int(few * seconds / max(time.perf_counter() - begin, 1e-6)))

@@ -25,7 +25,7 @@ from genus.training.checkpoint import BestWeights
 from genus.training.group import Group
 from genus.training.history import History
 from genus.training.options import Budget, FitOptions
-from genus.training.rows import Rows
+from genus.training.rows import Rows, affordable_rows
 from genus.training.terminal import Interrupt, Progress, TrainingInterrupted
 
 __all__ = ["Job", "Trainer"]
@@ -192,15 +192,12 @@ class Trainer(ABC):
 
         The evaluation of some rows is timed, and at least these stay. All rows stay without max_seconds.
         """
-        budget = self.budget.seconds
-        probe = max(LEAST_PROBE, min(PROBE, PROBE_ELEMENTS // self.model.space.dim))
-        if self.validation is None or budget is None or len(self.validation) <= probe:
+        budget, held = self.budget.seconds, self.validation
+        few = max(LEAST_PROBE, min(PROBE, PROBE_ELEMENTS // self.model.space.dim))
+        if held is None or budget is None or len(held) <= few:
             return
-        start = time.perf_counter()
-        self.measure(self.validation[:probe])
-        seconds = max(time.perf_counter() - start, 1e-6)
-        affordable = max(probe, int(probe * max(least, budget * share) / seconds))
-        self.validation = self.validation.random_rows(affordable, self.options.seed)  # the rows may be sorted
+        affordable = affordable_rows(lambda rows: self.measure(held[:rows]), few, max(least, budget * share))
+        self.validation = held.random_rows(affordable, self.options.seed)  # the rows may be sorted
 
     def evaluate_once(self) -> None:
         """Evaluate and record a model that has a density only now that it has counted its rows, or learned from them."""
