@@ -16,9 +16,10 @@ from genus.codec.forms import Form
 from genus.data import Dataset
 from genus.evaluation.extractor import Extractor, make_extractor
 from genus.evaluation.feature_metrics import frechet, kernel_distance, score_features
+from genus.evaluation.labels import share_told
 from genus.evaluation.metrics import independent_columns
 from genus.evaluation.ngrams import score_symbols
-from genus.evaluation.perceived import find_ignored_label, ordering, shuffled
+from genus.evaluation.perceived import ordering, shuffled
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.sequence_faults import find_sequence_faults
@@ -70,7 +71,7 @@ def test_features_order_images(extracted: tuple[Extractor, Tensor, Tensor, Tenso
     }
     scores, errors = {}, {}
     for name, x in worse.items():
-        scores[name], errors[name] = score_features(extractor, real, x, label[:, 0] if name == "real" else None)
+        scores[name], errors[name] = score_features(extractor, real, x)
     first = scores["real"]
     assert abs(first["kernel_distance"]) < 4 * errors["real"]["kernel_distance"]
     for name in ("independent", "one"):
@@ -81,11 +82,13 @@ def test_features_order_images(extracted: tuple[Extractor, Tensor, Tensor, Tenso
     assert scores["one"]["feature_recall"] < 0.2
     if extractor.label is not None:
         assert "tell shape" in extractor.words
-        assert first["label_match"] > 0.9
+        seen = extractor.probabilities(other)
+        assert seen is not None
+        assert share_told(seen.argmax(1), label[:, 0].numpy())[0] > 0.9
         assert first["inception"] > 2.5
         assert scores["one"]["inception"] == pytest.approx(1, abs=1e-6)
     else:
-        assert "label_match" not in first
+        assert extractor.probabilities(other) is None
         assert "inception" not in first
 
 
@@ -182,10 +185,12 @@ def test_sounds_are_told_by_their_spectrum_and_labels() -> None:
     extractor = make_extractor(Dataset(x, c, space, LABELS, name="tones", codec=codec))
     assert extractor is not None
     real, (other, label), (high, _) = tones(60, 1)[0], tones(60, 2), tones(60, 3, (3000, 3300, 3700))
-    good, errors = score_features(extractor, real, other, label[:, 0])
+    good, errors = score_features(extractor, real, other)
     bad, _ = score_features(extractor, real, high)
     noise, _ = score_features(extractor, real, shuffled(Dataset(x, c, space, LABELS, name="tones", codec=codec), 60, 1500))
-    assert good["label_match"] > 0.9
+    seen = extractor.probabilities(other)
+    assert seen is not None
+    assert share_told(seen.argmax(1), label[:, 0].numpy())[0] > 0.9
     assert good["inception"] > 2.5
     for wrong in (bad, noise):
         assert wrong["frechet"] > good["frechet"] + 4 * errors["frechet"]
@@ -282,14 +287,3 @@ def test_sequences_with_labels_are_compared() -> None:
     row = next(row for row in report.rows if row.family == "rnn")
     assert row.status == "ok", row.reason
     assert {"ngram_auc", "attack_likelihood", "new"} <= set(row.metrics)
-
-
-def test_an_ignored_label_is_a_flaw_and_a_heeded_one_is_none() -> None:
-    made, *_ = pictures(True)
-    x, c = images(200, 3)
-    test = Dataset(x, c, SQUARE, LABELS, name="shapes")
-    (flaw,) = find_ignored_label(made, test, {"label_match": 0.33})
-    assert (flaw.kind, flaw.test) == ("flaw", "label")
-    assert "33 % of samples" in flaw.sentence
-    assert find_ignored_label(made, test, {"label_match": 0.9}) == []
-    assert find_ignored_label(None, test, {"label_match": 0.33}) == find_ignored_label(made, test, {}) == []

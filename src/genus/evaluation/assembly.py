@@ -17,6 +17,7 @@ from genus.codec.notes import Note
 from genus.data import Dataset
 from genus.evaluation.attacks import ATTACKS
 from genus.evaluation.classifiers import transfer, transfer_key
+from genus.evaluation.labels import LABELLED, label_match
 from genus.evaluation.metrics import LEARNT, METRICS, independent_columns
 from genus.evaluation.ngrams import cut_alike
 from genus.evaluation.perceived import PERCEIVED, ordering, real_pieces, score_sequences, shuffled
@@ -54,7 +55,7 @@ def reference_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
             told = transfer(space, column, train[:n], protocol.compared, 0).value
             scores["real against real"][transfer_key(space.kinds[column])] = told
     # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
-    kinds = {key: metric.kind for key, metric in (PERCEIVED | METRICS | ATTACKS).items()}
+    kinds = {key: metric.kind for key, metric in (PERCEIVED | METRICS | LABELLED | ATTACKS).items()}
     copier = scores["copy of the training set"]
     told_by = ("memorisation", "membership")
     scores["copy of the training set"] = {key: value for key, value in copier.items() if kinds[key] in told_by}
@@ -65,14 +66,16 @@ def _sequence_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
     """Return the metrics of other real rows, of training rows with their symbols shuffled, and of training rows."""
     train, half = protocol.train, len(protocol.compared)
     count, length = draws(train.space, train.consecutive)
-    c = None if train.c is None or protocol.test.c is None else protocol.test.c[half : half + len(rest)]
+    c = None if protocol.test.c is None else protocol.test.c[half : half + len(rest)]
     rows = {
-        "real against real": (real_pieces(train, rest, length, 1)[:count], c),
-        "symbols shuffled": (shuffled(train, count, length), None),
-        "copy of the training set": (cut_alike(train.space, train.x, length, train.consecutive)[:count], None),
+        "real against real": real_pieces(train, rest, length, 1)[:count],
+        "symbols shuffled": shuffled(train, count, length),
+        "copy of the training set": cut_alike(train.space, train.x, length, train.consecutive)[:count],
     }
-    scores = {name: score_sequences(protocol.extractor, train, protocol.compared, x, y)[0] for name, (x, y) in rows.items()}
-    found = {"real against real": rest, "copy of the training set": rows["copy of the training set"][0]}
+    scores = {name: score_sequences(protocol.extractor, train, protocol.compared, x)[0] for name, x in rows.items()}
+    found = {"real against real": rest, "copy of the training set": rows["copy of the training set"]}
+    if not train.consecutive and (match := label_match(protocol, rest[:count], c)) is not None:
+        scores["real against real"]["label_match"] = match[0]
     for name, x in found.items():
         scores[name] |= evaluate_sequences(train.space, x, train=train.x, held=protocol.compared, consecutive=train.consecutive)
     copier = scores["copy of the training set"]
@@ -114,7 +117,7 @@ def assemble(
         context_columns=", ".join(data.context.names or ()) if data.context is not None else None,
         target=train.target,
         references=references,
-        metrics={key: metric for key, metric in (PERCEIVED | METRICS | ATTACKS | NOVELTY).items() if key in used},
+        metrics={key: metric for key, metric in (PERCEIVED | METRICS | LABELLED | ATTACKS | NOVELTY).items() if key in used},
         samples_metric=ordering([row.metrics for row in rows if row.status == "ok" and not row.accused]),
         features=protocol.extractor.words if protocol.extractor is not None else "",
         real=held.x[: len(protocol.compared)][: pictured(data.space)].to(data.space.dtype),

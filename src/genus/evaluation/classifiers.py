@@ -18,8 +18,8 @@ from genus.evaluation.intervals import auc_error
 from genus.kinds import Kind, Lattice
 from genus.space import Category, Space
 
-__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "grown", "is_classified", "transfer",
-           "transfer_key", "tree_columns", "two_sample"]  # fmt: skip
+__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "grown", "is_classified", "told_levels",
+           "transfer", "transfer_key", "tree_columns", "two_sample"]  # fmt: skip
 
 FOLDS = 4
 CERTAIN = 30.0  # log-odds of a tree that has no doubt
@@ -185,6 +185,27 @@ def transfer(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: 
         return _transferred_auc(a, y, b, truth, categorical, seed)
     loc, scale = truth.mean(), truth.std()  # R^2 is that of any units; those of the trees' losses should not be huge or tiny
     return _transferred_r2(a, (y - loc) / scale, b, (truth - loc) / scale, categorical, seed)
+
+
+def told_levels(space: Space, column: int, real: Tensor, rows: Tensor, seed: int = 0) -> np.ndarray:
+    """Return the level (M,) of a category that boosted trees tell from the other columns of rows (M, *shape).
+
+    They have learned real rows (N, *shape); each level counts as equally likely before a row is seen, so that a rare level is
+    told as well as a frequent one.
+
+    >>> from genus.space import Real
+    >>> x = torch.randn(400, 1, generator=torch.Generator().manual_seed(0))
+    >>> x = torch.cat([x, (x > 1).float()], dim=1)
+    >>> told = told_levels(Space([Real(), Category(("no", "yes"))]), 1, x[:200], x[200:])
+    >>> bool((told == x[200:, 1].numpy()).mean() > 0.97)
+    True
+    """
+    (a, b), categorical = tree_columns(space, real, rows)
+    y = canonical(space, real)[:, column]
+    a, b = np.delete(a, column, axis=1), np.delete(b, column, axis=1)
+    levels, probabilities = _classify(a, y, b, np.delete(categorical, column), seed)
+    frequency = np.array([(y == level).mean() for level in levels])
+    return levels[(probabilities / frequency).argmax(1)].astype(np.int64)
 
 
 def _transferred_auc(

@@ -19,7 +19,7 @@ from genus.ladder import isolated
 from genus.nets.strided import StridedEncoder
 from genus.space import Category, Space
 
-__all__ = ["Extractor", "make_extractor"]
+__all__ = ["Extractor", "make_extractor", "label_column"]
 
 FEATURES = 32  # of an image: few, since a covariance of them is estimated from some hundred rows
 CHANNELS = 16
@@ -99,7 +99,7 @@ def make_extractor(train: Dataset, seconds: float = SECONDS) -> Extractor | None
         return None
     begin = time.perf_counter()
     codec = train.codec or Codec(space)
-    label = _label(train.context)
+    label = label_column(train.context)
     rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:ROWS]
     x = train.x[rows].detach().cpu()
     noun = "sounds" if sound else "images"
@@ -124,7 +124,7 @@ def make_extractor(train: Dataset, seconds: float = SECONDS) -> Extractor | None
     return replace(made, seconds=time.perf_counter() - begin, _loc=found.mean(0), _scale=scale.where(scale > 1e-6, 1.0))
 
 
-def _label(context: Space | None) -> int | None:
+def label_column(context: Space | None) -> int | None:
     """Return the first column of a context that has as many levels as labels have."""
     if context is None or context.sequence or not context.is_table:
         return None

@@ -1,4 +1,4 @@
-"""Compare samples with real rows in features of images or sounds: Fréchet and kernel distance, neighbourhoods, labels."""
+"""Compare samples with real rows in features of images or sounds: Fréchet and kernel distance, neighbourhoods."""
 
 from __future__ import annotations
 
@@ -39,13 +39,6 @@ FEATURED: dict[str, Metric] = {
     "feature_recall": Metric(
         "Recall, features", "The share of real rows whose features lie among those of samples.", "features", "higher", 1.0
     ),
-    "label_match": Metric(
-        "Label recognised",
-        "The share of samples in which a network that learned from real rows recognises the label they were drawn for.",
-        "features",
-        "higher",
-        None,
-    ),
     "inception": Metric(
         "Inception-like score",
         "How many labels a network tells apart with certainty among the samples: 1 is none, the number of labels is most."
@@ -57,16 +50,13 @@ FEATURED: dict[str, Metric] = {
 }
 
 
-def score_features(
-    extractor: Extractor, real: Tensor, fake: Tensor, labels: Tensor | None = None
-) -> tuple[dict[str, float], dict[str, float]]:
+def score_features(extractor: Extractor, real: Tensor, fake: Tensor) -> tuple[dict[str, float], dict[str, float]]:
     """Return the metrics of samples in features, and their standard errors over rows; nothing of fewer than 10 rows.
 
     Args:
         extractor: of the comparison.
         real: (N, *shape), held-out rows.
         fake: (M, *shape); min(N, M) of each enter, 2,000 at most.
-        labels: the label (M,) that each sample was drawn for; None without.
     """
     n = min(len(real), len(fake), NEIGHBOURS)
     if n < LEAST:
@@ -80,12 +70,9 @@ def score_features(
     scores |= {"feature_precision": near.precision, "feature_recall": near.recall}
     seen = extractor.probabilities(fake[:n])
     if seen is not None:
-        if labels is not None:
-            scores["label_match"] = float((seen.argmax(1) == labels[:n].long().cpu().numpy()).mean())
         scores["inception"] = inception(seen)
         errors["inception"] = _jackknife(lambda kept: inception(seen[kept]), n)
-    shares = [key for key in ("feature_precision", "feature_recall", "label_match") if key in scores]
-    errors |= {key: _share_error(scores[key], n) for key in shares}
+    errors |= {key: _share_error(scores[key], n) for key in ("feature_precision", "feature_recall")}
     return scores, errors
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -11,15 +9,12 @@ from genus.codec.units import spans
 from genus.data import Dataset
 from genus.evaluation.extractor import Extractor
 from genus.evaluation.feature_metrics import FEATURED, score_features
-from genus.evaluation.figures import percent
-from genus.evaluation.findings import Finding
-from genus.evaluation.metrics import NEIGHBOURS, Metric
+from genus.evaluation.metrics import Metric
 from genus.evaluation.ngrams import WORDED, cut_alike, score_symbols
 
-__all__ = ["PERCEIVED", "find_ignored_label", "ordering", "real_pieces", "score_images", "score_sequences", "shuffled"]
+__all__ = ["PERCEIVED", "ordering", "real_pieces", "score_images", "score_sequences", "shuffled"]
 
 PERCEIVED: dict[str, Metric] = FEATURED | WORDED
-HEEDED, SIGMAS = 0.75, 4.0  # of the share of real rows, and standard errors below it, from which on a label is ignored
 SATURATED = 0.98  # of the two-sample AUC, from which on for all families trees over pixels order nothing
 
 Scores = tuple[dict[str, float], dict[str, float]]
@@ -34,36 +29,12 @@ def score_images(extractor: Extractor, train: Dataset, held: Tensor, samples: Te
         held: (N, ...), held-out rows, with the context beside each where there is one.
         samples: (M, ...), likewise.
     """
-    space, label = train.space, extractor.label
+    space = train.space
     x, y = (rows.reshape(len(rows), -1)[:, : space.dim].reshape(-1, *space.shape) for rows in (held, samples))
-    labels = samples[:, space.dim + label] if label is not None and train.c is not None else None
-    return score_features(extractor, x, y, labels)
+    return score_features(extractor, x, y)
 
 
-def find_ignored_label(extractor: Extractor | None, test: Dataset, scores: dict[str, float]) -> list[Finding]:
-    """Return a flaw where samples hardly show the label that they were drawn for, as real rows show theirs.
-
-    Args:
-        extractor: of the comparison, which tells labels; None of data without one.
-        test: held-out rows.
-        scores: the metrics of the samples.
-    """
-    match, label = scores.get("label_match"), None if extractor is None else extractor.label
-    if extractor is None or label is None or match is None or test.c is None:
-        return []
-    n = min(len(test), NEIGHBOURS)
-    seen = extractor.probabilities(test.x[:n])
-    assert seen is not None
-    real = float((seen.argmax(1) == test.c[:n, label].long().cpu().numpy()).mean())
-    if match >= HEEDED * real or real - match <= SIGMAS * math.sqrt(real * (1 - real) / n + match * (1 - match) / n):
-        return []
-    said = f"the label that was asked for is recognised in {percent(match)} of samples, and in {percent(real)} of real rows"
-    return [Finding("flaw", "label", said, {"samples": match, "real": real})]
-
-
-def score_sequences(
-    extractor: Extractor | None, train: Dataset, held: Tensor, samples: Tensor, c: Tensor | None = None
-) -> Scores:
+def score_sequences(extractor: Extractor | None, train: Dataset, held: Tensor, samples: Tensor) -> Scores:
     """Return the metrics of sounds in features, of other sequences of symbols by n-grams, and their errors.
 
     Of one long sequence samples are compared with pieces from all over its training part, since its end, which is held out, is
@@ -74,13 +45,11 @@ def score_sequences(
         train: the training rows.
         held: (N, L), held-out rows.
         samples: (M, T).
-        c: the contexts of the samples.
     """
     real = real_pieces(train, held, samples.shape[1], 0)
     if extractor is None:
         return score_symbols(train.space, real, samples)
-    labels = None if c is None or extractor.label is None else c[:, extractor.label]
-    return score_features(extractor, real, samples, labels)
+    return score_features(extractor, real, samples)
 
 
 def real_pieces(train: Dataset, held: Tensor, length: int, half: int) -> Tensor:

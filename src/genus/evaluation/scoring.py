@@ -13,6 +13,7 @@ from genus.evaluation.attacks import attack, find_betrayal, suspects
 from genus.evaluation.copying import find_copies
 from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
+from genus.evaluation.labels import find_ignored_label, label_match
 from genus.evaluation.metrics import scores_and_errors
 from genus.evaluation.perceived import score_images, score_sequences
 from genus.evaluation.protocol import Protocol, joint_space, target_column, with_context
@@ -59,6 +60,8 @@ def examine_samples(
     metrics, errors = score_rows(protocol, samples, c)
     scores, doubts = score_attacks(protocol, samples, likelihood) if attacked else ({}, {})
     findings = _find_faults(protocol, samples) + find_betrayal(scores, doubts)
+    if (match := metrics.get("label_match")) is not None:
+        findings += find_ignored_label(protocol, match, errors["label_match"])
     return Examined(metrics | scores, errors | doubts, findings, _find_telling(protocol, samples))
 
 
@@ -73,16 +76,19 @@ def score_rows(protocol: Protocol, samples: Tensor, c: Tensor | None = None) -> 
     train = protocol.train
     if train.space.sequence:
         found = evaluate_sequences(train.space, samples, train=train.x, held=protocol.compared, consecutive=train.consecutive)
-        scores, errors = score_sequences(protocol.extractor, train, protocol.compared, samples, c)
-        return scores | found, errors
-    rows, space = with_context(train), joint_space(train)
-    scores, errors = scores_and_errors(
-        space, samples, train=rows, test_a=protocol.compared, target=target_column(train), seed=0, threads=1
-    )
-    if protocol.extractor is not None:
-        with torch_threads(1):
-            seen, wrong = score_images(protocol.extractor, train, protocol.compared, samples)
-        scores, errors = seen | scores, wrong | errors
+        scores, errors = score_sequences(protocol.extractor, train, protocol.compared, samples)
+        scores |= found
+    else:
+        rows, space = with_context(train), joint_space(train)
+        scores, errors = scores_and_errors(
+            space, samples, train=rows, test_a=protocol.compared, target=target_column(train), seed=0, threads=1
+        )
+        if protocol.extractor is not None:
+            with torch_threads(1):
+                seen, wrong = score_images(protocol.extractor, train, protocol.compared, samples)
+            scores, errors = seen | scores, wrong | errors
+    if (match := label_match(protocol, samples, c)) is not None:
+        scores["label_match"], errors["label_match"] = match
     return scores, errors
 
 

@@ -18,7 +18,6 @@ from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.density import find_wrong_density
 from genus.evaluation.effort import Effort, release_memory
 from genus.evaluation.findings import Finding
-from genus.evaluation.perceived import find_ignored_label
 from genus.evaluation.protocol import Protocol, pictured, validation_rows, with_context
 from genus.evaluation.scoring import examine_samples
 from genus.evaluation.sequences import draws
@@ -170,7 +169,7 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     trial.drawn = joint if protocol.stacked else None
     trial.metrics, trial.errors, faults, trial.telling = examine_samples(protocol, joint, c, likelihood)
     wrong = find_wrong_density(model, test.x, test.c, CHECKING * protocol.budget)
-    trial.findings = wrong + faults + find_ignored_label(protocol.extractor, test, trial.metrics)
+    trial.findings = wrong + faults
 
 
 def _evaluate_density(protocol: Protocol, trial: Trial, model: ApproximateDensity) -> tuple[np.ndarray, np.ndarray]:
