@@ -4,9 +4,9 @@
     python benchmarks/generators.py tables/              # where genus is
 
 Generators learn 10,000 training rows of Adult with their own defaults (mostlyai-engine for three minutes) and draw 16,000 each,
-those of them that are installed: arfpy needs numpy 1. SMOTE's new rows, of both incomes as often as they are, lie between a row and
-one of its neighbours. With -P none takes a file beside this one for a package. `genus.evaluate` then judges 1,000, 2,000, 4,000 and
-8,000 random rows of each beside Adult's test rows, by three choices of them.
+those of them that are installed: arfpy needs numpy 1. SMOTE's new rows, of both incomes as often as they are, lie between a row
+and one of its neighbours. With -P none takes a file beside this one for a package. `genus.evaluate` then judges 1,000, 2,000,
+4,000 and 8,000 random rows of each beside Adult's test rows, by three choices of them.
 """
 
 from __future__ import annotations
