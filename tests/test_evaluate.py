@@ -59,6 +59,8 @@ def test_rows_that_fit_need_no_repair_whatever_the_order_of_columns() -> None:
         ("race", [" white", "BLACK "], "respelled", 1.0, [2.0, 0.0]),
         ("race", ["Martian", "Black"], "unknown", 0.5, [1.0, 0.0]),
         ("race", [None, "Black"], "missing", 0.5, [1.0, 0.0]),
+        ("race", [" ?", "Black"], "missing", 0.5, [1.0, 0.0]),
+        ("age", ["?", "30"], "missing", 0.5, [40.0, 30.0]),
         ("grade", ["1", "3"], None, 0, [0.0, 2.0]),
         ("grade", [1.0, 2.8], "rounded", 0.5, [0.0, 2.0]),
         ("grade", [1, 9], "unknown", 0.5, [0.0, 2.0]),

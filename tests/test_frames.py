@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -252,3 +253,26 @@ def test_numbers_below_all_normal_ones_have_no_formula() -> None:
     rng = np.random.default_rng(0)
     table = {"age": rng.integers(10, 80, 60) * 5e-324, "height": rng.normal(170, 9, 60).round(1), "mass": rng.normal(70, 9, 60)}
     assert genus.read(table).space.dim == 3
+
+
+@pytest.mark.parametrize("to_frame", [dict, pa.table], ids=["dict", "arrow"])
+def test_a_frame_that_holds_the_cells_of_a_file_as_they_were_written_is_encoded_as_the_file(
+    tmp_path: Path, to_frame: Callable[[dict[str, list[str]]], Any]
+) -> None:
+    """What pandas reads of a file with blanks after its commas and question marks, which no level has."""
+    cells = {"work": [" Private", " ?", " State", " Private"] * 20, "age": [" 31", " 40", " ?", " 52"] * 20}
+    path = tmp_path / "people.csv"
+    lines = (",".join(row) for row in zip(*cells.values(), strict=True))
+    path.write_text("\n".join([",".join(cells), *lines]) + "\n")
+    data = genus.read(path)
+    assert set(data.space.kinds[0].levels) == {None, "Private", "State"}
+    found = genus.read(to_frame(cells), space=data.codec)
+    assert torch.equal(found.x.nan_to_num(-1), data.x.nan_to_num(-1))
+    with pytest.raises(genus.DataError, match="' Mars' in row 1"):
+        genus.read(to_frame(cells | {"work": [" Private", " Mars", " ?", " State"] * 20}), space=data.codec)
+
+
+def test_a_level_is_what_it_is_before_it_stands_for_a_missing_value() -> None:
+    country = genus.Category(("NA", " SE", "SE", None))
+    space = genus.Space([country], names=["country"])
+    assert Codec(space).encode({"country": ["NA", " SE", "SE ", " NA ", "?"]})[:, 0].tolist() == [0, 1, 2, 3, 3]

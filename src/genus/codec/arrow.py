@@ -10,8 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["ends_of", "from_ticks", "is_blank", "is_numeric", "is_text", "sample_rows", "ticks_of", "to_dictionary",
-           "to_numbers", "type_name", "type_of", "value_type", "without_dictionary"]  # fmt: skip
+__all__ = ["ALWAYS", "ends_of", "from_cells", "from_ticks", "is_blank", "is_numeric", "is_text", "sample_rows", "ticks_of",
+           "to_dictionary", "to_numbers", "type_name", "type_of", "value_type", "without_dictionary"]  # fmt: skip
+
+# Missing wherever they stand; those of spreadsheets and of languages among them.
+ALWAYS = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "nan", "NaN", "NAN", "-nan", "-NaN", "NaT", "null",
+          "NULL", "Null", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "1.#IND", "1.#QNAN", "-1.#IND",
+          "-1.#QNAN")  # fmt: skip
 
 Column = TypeVar("Column", pa.Array, pa.ChunkedArray)
 
@@ -79,6 +84,16 @@ def is_blank(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     if not column.null_count and not pa.types.is_floating(column.type):
         return np.zeros(len(column), dtype=bool)
     return np.asarray(pc.is_null(column, nan_is_null=True), dtype=bool)
+
+
+def from_cells(texts: Column) -> Column:
+    """Return texts as the cells of a file are read: without blanks around them, null where they stand for a missing value.
+
+    >>> from_cells(pa.array([" Private", "? ", None])).to_pylist()
+    ['Private', None, None]
+    """
+    trimmed = pc.utf8_trim_whitespace(texts)
+    return pc.if_else(pc.is_in(trimmed, value_set=pa.array(ALWAYS, trimmed.type)), pa.scalar(None, trimmed.type), trimmed)
 
 
 def ticks_of(column: Column) -> Column:

@@ -12,7 +12,17 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from genus.codec.arrow import from_ticks, is_blank, is_numeric, is_text, to_dictionary, to_numbers, type_of, without_dictionary
+from genus.codec.arrow import (
+    from_cells,
+    from_ticks,
+    is_blank,
+    is_numeric,
+    is_text,
+    to_dictionary,
+    to_numbers,
+    type_of,
+    without_dictionary,
+)
 from genus.codec.blocks import as_rows, to_floats
 from genus.codec.forms import ARRAYS, Form
 from genus.codec.frames import to_arrow, to_frame
@@ -135,8 +145,8 @@ def encode_column(
     try:
         if isinstance(kind, Time):
             values = time_values(kind, column, label, writing)
-        elif not is_text(column.type):
-            values = to_numbers(column)
+        else:
+            values = to_numbers(from_cells(column).cast(pa.float64()) if is_text(column.type) else column)
     except pa.ArrowException:
         pass
     if values is None:
@@ -166,8 +176,11 @@ def _encode_levels(
         found = pc.index_in(array, value_set=levels)
         if not found.null_count and not pa.types.is_floating(given.type):
             return position.astype(np.float64)[np.asarray(found)]
-        index = np.asarray(pc.fill_null(found, -1))
+        index = np.array(pc.fill_null(found, -1))
     null = is_blank(given)
+    if is_text(given.type) and (odd := (index < 0) & ~null).any():  # a frame may hold cells of a file as they were written
+        cells = from_cells(array.filter(pa.array(odd)))
+        index[odd], null[odd] = pc.fill_null(pc.index_in(cells, value_set=levels), -1), is_blank(cells)
     unseen = (index < 0) & ~(null & (allow_missing or None in kind.levels))
     if unseen.any() and not (beyond and not null[unseen].any()):
         rows = np.flatnonzero(unseen)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.arrow import ends_of
+from genus.codec.arrow import ALWAYS, ends_of
 from genus.codec.digits import words_of
 from genus.codec.notes import Note
 from genus.data.amounts import AMOUNT, read_amounts
@@ -19,13 +19,9 @@ from genus.errors import DataError
 from genus.kinds import Category, Lattice, Real
 from genus.kinds.steps import EXACT
 
-__all__ = ["ALWAYS", "MISSING", "NONE", "NUMBER", "PADDED", "SOMETIMES", "WHOLE", "beyond_exact", "is_category", "is_whole",
+__all__ = ["MISSING", "NONE", "NUMBER", "PADDED", "SOMETIMES", "WHOLE", "beyond_exact", "is_category", "is_whole",
            "loses_versions", "may_be_versions", "missing_words", "typed_text"]  # fmt: skip
 
-# Missing wherever they stand; those of spreadsheets and of languages among them.
-ALWAYS = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "nan", "NaN", "NAN", "-nan", "-NaN", "NaT", "null",
-          "NULL", "Null", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "1.#IND", "1.#QNAN", "-1.#IND",
-          "-1.#QNAN")  # fmt: skip
 # Missing too, but in a column of text a person is told, since they may be a level.
 SOMETIMES = ("-", "--", "---", ".", "..", "—", "–", "na", "missing", "Missing", "MISSING")
 NONE = ("None", "none", "NONE")  # a level of text, which a person is asked about; missing among numbers

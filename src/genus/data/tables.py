@@ -16,11 +16,11 @@ import pyarrow.dataset as ds
 import pyarrow.feather as feather
 import pyarrow.json as pj
 
-from genus.codec.arrow import is_numeric, is_text
+from genus.codec.arrow import ALWAYS, is_numeric, is_text
 from genus.codec.frames import mixed_column
 from genus.codec.notes import Note
 from genus.data.arguments import Options
-from genus.data.cells import ALWAYS, NONE, SOMETIMES, beyond_exact, typed_text
+from genus.data.cells import NONE, SOMETIMES, beyond_exact, typed_text
 from genus.data.files import PARQUET, File, as_utf8, beginning, guess_encoding, unreadable
 from genus.data.headers import has_header, names_of
 from genus.data.unit_lines import without_units

@@ -24,6 +24,7 @@ from genus.codec.stamps import time_values
 from genus.codec.writing import Writing
 from genus.data import Dataset, read
 from genus.data.arguments import Options
+from genus.data.cells import MISSING
 from genus.data.sources import Source, open_source
 from genus.errors import DataError
 from genus.evaluation.figures import share_text
@@ -240,8 +241,15 @@ def _column(
         values = to_numbers(column)
     values = np.full(len(column), math.nan) if values is None else values
     unreadable = known & np.isnan(values) & ~_is_nan(column)
+    if is_text(column.type):
+        unreadable &= ~np.array([_means_missing(text) for text in column.to_pylist()], dtype=bool)
     repairs.note("unreadable", name, unreadable.sum())
     return _numbers(kind, values, name, real, repairs, unreadable)
+
+
+def _means_missing(value: Any) -> bool:
+    """Return whether a value is NaN, or a text that stands for a missing one in files, which a frame may hold."""
+    return value.strip() in MISSING if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
 
 
 def _is_nan(column: pa.ChunkedArray) -> np.ndarray:
@@ -320,11 +328,10 @@ def _levels(kind: Category, column: pa.ChunkedArray, name: str, real: np.ndarray
     codes, how = np.empty(len(values) + 1), np.empty(len(values) + 1, dtype=object)
     codes[-1], how[-1] = _filling(kind, real), "" if None in kind.levels else "missing"
     for i, value in enumerate(values):
-        if isinstance(value, float) and math.isnan(value):
-            codes[i], how[i] = codes[-1], how[-1]
-            continue
         code, how[i] = (exact[value], "") if value in exact else _level(kind, value)
         codes[i] = codes[-1] if code is None else code
+        if code is None and _means_missing(value):
+            how[i] = how[-1]
     taken = how[index]
     for repair in ("respelled", "rounded", "unknown", "missing"):
         repairs.note(repair, name, (taken == repair).sum())
