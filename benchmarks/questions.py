@@ -118,10 +118,10 @@ def built(family: str, data: genus.Dataset) -> genus.GenerativeModel:
 
 def by_family(family: str, table: dict[str, list[Any]], scaled: Scaled, seconds: float, seed: int) -> list[np.ndarray]:
     """Filled tables by a family, or a stack of some (a+b), that learned from the table with its holes."""
-    data = genus.read(table, relations=False)
+    data = genus.read(table)
     model = built(family, data)
     genus.fit(model, data, seed=seed, max_seconds=seconds, progress=False)
-    found = genus.impute(model, table, times=TIMES, seed=seed, relations=False)
+    found = genus.impute(model, table, times=TIMES, seed=seed)
     return [scaled({name: filled.column(name).to_pylist() for name in table}) for filled in found.tables]
 
 

@@ -58,6 +58,8 @@ def _values_at(values: Sequence[Any], places: np.ndarray, kind: pa.DataType, lev
 class Function(Rewrite):
     """Takes out a column whose value follows from another column's: the state of a city.
 
+    Where None is no key, a blank in either column is filled by what the other column holds, if that tells its value.
+
     Args:
         column: that follows.
         of: the column that it follows from.
@@ -65,6 +67,8 @@ class Function(Rewrite):
         values: of `column`, one for each key.
         dtype: Arrow's type of the column.
         levels: of a column of Arrow's dictionary type, the texts of its dictionary in their order.
+        guessed: how many of the last keys no row had beside a value, so that their values are those of other keys. A blank in
+            `of` never stands for such a key where the column is known.
 
     >>> state = Function("state", "city", ("Reno", "Ely"), ("NV", "NV"), "string")
     >>> state.backward(pa.table({"city": ["Ely"]})).column("state").to_pylist()
@@ -77,6 +81,7 @@ class Function(Rewrite):
     values: tuple[Any, ...]
     dtype: str
     levels: tuple[Any, ...] = ()
+    guessed: int = 0
 
     def __post_init__(self) -> None:
         check_fields([self.column, self.of], WHOLE, self.dtype)
@@ -87,6 +92,8 @@ class Function(Rewrite):
             raise DataError(
                 f"A function needs different keys and a value for each; got {len(self.keys)} and {len(self.values)}."
             )
+        if not isinstance(self.guessed, int) or not 0 <= self.guessed < len(self.keys):
+            raise DataError(f"Of the {len(self.keys)} keys of a function fewer are guessed; got {self.guessed!r}.")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -114,7 +121,7 @@ class Function(Rewrite):
         known = ~is_blank(table.column(self.column))
         lacking = is_blank(table.column(self.of)) & (key == len(self.keys))
         if (known & lacking).any():  # a key that is missing follows from a value that no other key has
-            image = self._image[:-1]
+            image = self._image[: len(self.keys) - self.guessed]
             single = {i: int(np.flatnonzero(image == i)[0]) for i in range(len(self._distinct)) if (image == i).sum() == 1}
             inverse = np.array([single.get(i, len(self.keys)) for i in range(len(self._distinct) + 1)])
             key = np.where(known & lacking, inverse[given], key)

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from genus.codec import Codec
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice
 from genus.space import Space
 
-__all__ = ["mark_unknown"]
+__all__ = ["mark_unknown", "unknown_columns"]
 
 LEVELS = 256  # the most values by which a column may tell where another is blank
 FEWEST = 5  # blanks, and rows with a value, of which a pattern can be told
@@ -74,6 +75,21 @@ def mark_unknown(
         for i, kind in enumerate(space.kinds)
     ]
     return space.with_kinds(kinds)
+
+
+def unknown_columns(
+    codec: Codec, table: pa.Table, fixed: Collection[str], unknown: Collection[str], blank_is_a_value: Collection[str]
+) -> set[str]:
+    """Return the columns of a table whose blanks stand for unknown values, before relations are known.
+
+    Args:
+        codec: of the table.
+        table: its rows.
+        fixed, unknown, blank_is_a_value: as of `mark_unknown`.
+    """
+    x = codec.encode(table.select(codec.names or codec.space.names or ()))
+    space = mark_unknown(codec.space, x, fixed, unknown, blank_is_a_value)
+    return {name for name, kind in zip(space.names or (), space.kinds, strict=True) if kind.has_unknown}
 
 
 def _ticks(space: Space, rows: int, blanks: Mapping[int, int]) -> set[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -13,7 +13,7 @@ from genus.codec.functions import Function
 from genus.codec.relations import Order, Sum
 from genus.codec.rewrites import Rewrite
 from genus.data.candidates import Candidate
-from genus.data.functions import first_of_two_values, has_all_values, made_function
+from genus.data.functions import first_of_two_values, has_all_values, in_spite_of_blanks, made_function
 from genus.data.orders import add_order
 from genus.data.sums import keeps_sign, made_sum
 from genus.errors import DataError
@@ -40,8 +40,14 @@ class Declared:
     parts: list[list[Sum | Pair] | None] = field(default_factory=list)
 
     @classmethod
-    def of(cls, constraints: Sequence[Constraint], columns: Mapping[str, Candidate], target: str | None) -> Self:
-        """Return the constraints on these columns; the target stays a column of x.
+    def of(
+        cls,
+        constraints: Sequence[Constraint],
+        columns: Mapping[str, Candidate],
+        target: str | None,
+        unknown: Callable[[], Collection[str]] = frozenset,
+    ) -> Self:
+        """Return the constraints on these columns; the target stays a column of x, and functions may fill unknown blanks.
 
         Raises:
             DataError: a function of a column that has two values for a key, or that may take values which were not seen.
@@ -49,7 +55,7 @@ class Declared:
         found = cls(constraints)
         for one in constraints:
             if one.function is not None:
-                found.functions.append(_function(one, columns, target))
+                found.functions.append(_function(one, columns, target, unknown))
                 found.parts.append([])
                 continue
             parts = [_part(*statement, columns, target) for statement in one.statements()]
@@ -109,10 +115,14 @@ def _sum(weights: Mapping[str, float], columns: Mapping[str, Candidate], target:
     return next((one for one in solved if keeps_sign(one, columns)), solved[0] if solved else None)
 
 
-def _function(one: Constraint, columns: Mapping[str, Candidate], target: str | None) -> Function:
+def _function(
+    one: Constraint, columns: Mapping[str, Candidate], target: str | None, unknown: Callable[[], Collection[str]]
+) -> Function:
     of, name = one.function or ("", "")
     if name == target or of not in columns or name not in columns:
         raise DataError(f"The constraint {one.text!r} would take {name!r} out of x, and it is to stay a column; leave it out.")
+    if (found := in_spite_of_blanks(columns[name], columns[of], unknown)) is not None:
+        return found
     if not has_all_values(columns[of]):
         raise DataError(
             f"The constraint {one.text!r} needs a column {of!r} of few values, all of them seen; read it as a category, or"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,14 +15,16 @@ from genus.codec import Codec
 from genus.codec.arrow import type_name
 from genus.codec.decimals import measure_decimals
 from genus.codec.forms import ARRAYS, Form
+from genus.codec.functions import Function
 from genus.codec.notes import Note
 from genus.codec.stamps import rounding_note
 from genus.codec.times import read_times
 from genus.data.arguments import KindOverride, Options, context_names, pixels_kind
-from genus.data.blanks import mark_unknown
+from genus.data.blanks import mark_unknown, unknown_columns
 from genus.data.checks import check_arguments, check_names
 from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
+from genus.data.functions import filled_notes
 from genus.data.grouped import take_group
 from genus.data.images import image_codec
 from genus.data.markers import marker_notes
@@ -253,12 +256,16 @@ def _measured_rows(
         fixed = [name for name, kind in overrides.items() if isinstance(kind, Kind)]
         plain = {name: kind for name, kind in pairs if name not in fixed}
         notes += marker_notes(found.columns.select(kept), overrides, dict(zip(names, found.form.writings, strict=False)))
-        codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
+        open_ = functools.cache(functools.partial(unknown_columns, codec, found.columns, fixed, *blanks))
+        codec = relate(codec, found.columns, relations, constraints, target, fixed, chart, open_)
+        notes += filled_notes(found.columns, codec.rewrites)
         notes += nearly_notes(found.columns, plain, codec.rewrites, target) if relations else []
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
         notes += precision_notes(codec.space, found.columns) if found.form.container not in ARRAYS else []
         related = {name for rewrite in codec.rewrites for name in rewrite.meaningful_blanks}
-        codec = replace(codec, space=mark_unknown(codec.space, x, fixed, *blanks, related))
+        follow = {one.column for one in codec.rewrites if isinstance(one, Function)} & {*open_()} if blanks[0] else ()
+        asked = [name for name in blanks[0] if name not in follow]  # nothing draws a blank of what follows from another column
+        codec = replace(codec, space=mark_unknown(codec.space, x, fixed, asked, blanks[1], related))
     target = target if target is not None else found.target
     target = target if target in (codec.space.names or ()) else None
     space = context.space if context is not None else None

@@ -6,14 +6,14 @@ gap between its dates. Whatever is found is run forward and backward over all ro
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from genus.codec import Codec
 from genus.codec.absence import Absent, Together
-from genus.codec.arrow import to_numbers, without_dictionary
+from genus.codec.arrow import is_blank, to_numbers, without_dictionary
 from genus.codec.constraints import Constraint
 from genus.codec.formulas import Formula
 from genus.codec.functions import Function
@@ -48,6 +48,7 @@ def relate(
     target: str | None,
     fixed: Container[str] = (),
     chart: str = "auto",
+    unknown: Callable[[], Collection[str]] = frozenset,
 ) -> Codec:
     """Return the codec of a table with the relations that were found between its columns, and those that are declared.
 
@@ -59,6 +60,7 @@ def relate(
         target: a column that must stay a column of x.
         fixed: columns whose kind a person gave, which stay as they are.
         chart: of gaps that take the place of columns, as `measure` has it.
+        unknown: returns the columns whose blanks stand for unknown values, which a function may fill.
 
     Raises:
         DataError: a constraint that cannot be understood, or that a row breaks.
@@ -75,7 +77,7 @@ def relate(
         else:
             together.append(blanks)
     free = {name: kind for name, kind in kinds.items() if name not in fixed}
-    found = find_relations(table, free, target, declared, search)
+    found = find_relations(table, free, target, declared, search, _besides(unknown, together))
     rewrites: list[Rewrite] = [*together, *(one for one in found if one not in together)]
     if not rewrites:
         return codec
@@ -127,6 +129,7 @@ def find_relations(
     target: str | None = None,
     declared: Sequence[Constraint | str] = (),
     search: bool = True,
+    unknown: Callable[[], Collection[str]] = frozenset,
 ) -> list[Rewrite]:
     """Return the relations that hold in every row of a table, in the order in which a codec runs them.
 
@@ -137,6 +140,7 @@ def find_relations(
         declared: relations that must hold; those that no rewrite represents are kept by rejection. Texts are formulas that
             hold but for rounding, "total ~ net + tax".
         search: look for others too, in a table of 50 rows or more and of 64 columns or fewer.
+        unknown: as of `relate`.
 
     >>> days = {"start": [*range(30)] * 2, "end": [i % 30 + i % 7 for i in range(60)]}
     >>> [relation.describe() for relation in find_relations(pa.table(days), dict.fromkeys(days, Lattice(0, 40)))]
@@ -147,7 +151,9 @@ def find_relations(
     """
     search = search and table.num_rows >= FEWEST_ROWS and 1 < len(kinds) <= MOST_COLUMNS
     columns = {name: Candidate.of(name, kind, table.column(name)) for name, kind in kinds.items()} if search or declared else {}
-    wanted = Declared.of([one for one in declared if isinstance(one, Constraint)], columns, target)
+    rejected: list[Rewrite] = [*find_together(list(columns.values()))] if search else []
+    unknown = _besides(unknown, rejected)
+    wanted = Declared.of([one for one in declared if isinstance(one, Constraint)], columns, target, unknown)
     numbers = [c for c in columns.values() if c.is_number]
     found: list[Rewrite] = [*_proven([*wanted.sums, *(find_sums(numbers, target) if search else [])], table)]
     sums = found
@@ -166,15 +172,15 @@ def find_relations(
     formulas += [one for one in more if one.column not in made]
     found += _proven(dependents_first(formulas), _after(found, table))
     gone |= {one.column for one in found if isinstance(one, Formula)}
-    functions = find_functions([c for name, c in columns.items() if name not in gone], target) if search else []
-    found += _proven([*wanted.functions, *functions], _after(found, table))
+    left = [c for name, c in columns.items() if name not in gone]
+    functions = find_functions(left, target, unknown) if search else []
+    found += _proven([*wanted.functions, *functions], _after(found, table), unknown)
     gone |= {r.column for r in found if isinstance(r, Function)}
     orders = find_orders([c for c in numbers if c.name not in gone]) if search else {}
     edges: dict[tuple[str, str], bool] = {}
     # A time of day plus a gap may be past midnight, and a value of a list no value of it: their order is kept by rejection.
     clocks = {name for name, column in columns.items() if pa.types.is_time(column.data.type)}
     lost = [one for one in wanted.orders if {*one[:2]} & (gone | clocks) or not add_order(edges, *one)]
-    rejected: list[Rewrite] = []
     for (low, high), strict in orders.items():
         by_gap = low not in clocks and not any(_is_list(kinds[name]) for name in (low, high))
         if not by_gap and (low, high, strict) not in wanted.orders:
@@ -184,9 +190,13 @@ def find_relations(
     found += _proven(place_orders(columns, edges, target), _after(found, table))
     if search:
         found += _sums_of_gaps(found, table, kinds, target)
-        rejected += find_together(list(columns.values()))
     rejected += _ends(found, table, kinds)
     return [*wanted.unkept([*sums, *found], lost), *rejected, *found]
+
+
+def _besides(unknown: Callable[[], Collection[str]], together: Sequence[Rewrite]) -> Callable[[], Collection[str]]:
+    """Return a function of the unknown columns, without those whose blanks stand where those of others do."""
+    return lambda: {*unknown()} - {name for one in together for name in one.reads}
 
 
 def _is_list(kind: Kind) -> bool:
@@ -252,8 +262,10 @@ def _after(rewrites: Sequence[Rewrite], table: pa.Table) -> pa.Table:
     return table
 
 
-def _proven(rewrites: Sequence[Sum | Function | Order | Formula], table: pa.Table) -> list[Rewrite]:
-    """Return the rewrites that every row obeys, and that give back what they took."""
+def _proven(
+    rewrites: Sequence[Sum | Function | Order | Formula], table: pa.Table, unknown: Callable[[], Collection[str]] = frozenset
+) -> list[Rewrite]:
+    """Return the rewrites that every row obeys, and that give back what they took, perhaps with unknown values filled in."""
     kept: list[Rewrite] = []
     for rewrite in rewrites:
         if not {rewrite.column, *rewrite.reads} <= set(table.column_names):
@@ -262,7 +274,10 @@ def _proven(rewrites: Sequence[Sum | Function | Order | Formula], table: pa.Tabl
         if broken.any():
             continue
         back = rewrite.backward(after)
-        changed = [name for name in table.column_names if not _same(table.column(name), back.column(name))]
+        changed = {name for name in table.column_names if not _same(table.column(name), back.column(name))}
+        if changed and changed <= {*unknown()}:
+            there = {name: pa.array(~is_blank(table.column(name))) for name in changed}
+            changed = {n for n in changed if not _same(table.column(n).filter(there[n]), back.column(n).filter(there[n]))}
         if not changed:
             kept.append(rewrite)
             table = after
