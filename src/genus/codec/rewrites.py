@@ -55,7 +55,8 @@ class Rewrite(ABC):
     A codec keeps rewrites in order: `Codec.encode` runs them forward before it encodes columns, `Codec.decode` backward after
     it has decoded them. Models see the columns between, and know nothing of rewrites. So that a log-density of the columns
     that a model sees is one of the table, a rewrite keeps the base measure: it is a bijection between the rows that it does
-    not call broken and the rows of the space, with a Jacobian of 1.
+    not call broken and the rows of the space, with a Jacobian of 1. A row with a blank that other columns tell is completed
+    first, and has the density of the row that it is completed to.
 
     A subclass is a frozen dataclass whose fields are JSON values (tuples for lists); they are its JSON. It gives `reads`,
     `forward`, `describe` and, unless it rejects, `backward`, and checks its fields in `__post_init__` with a DataError, since
