@@ -8,7 +8,7 @@
     OMP_NUM_THREADS=1 python benchmarks/questions.py --sets adult-columns --families trees --seconds 60 --rows 1000
 
 A fifth of all cells of a table is blanked at random (the protocol of Jolicoeur-Martineau et al. 2023, on other tables). Every
-family learns from the table with its holes and fills it 20 times. For each method:
+family learns from the table with its holes, and the relations that are found in it, and fills it 20 times. For each method:
 
 - error: of the mean of its draws, |mean - truth| of numbers that are scaled from 0 to 1 by the whole table, and of levels the
   share of draws that are another level; the mean over all blanked cells;
