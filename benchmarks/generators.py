@@ -88,7 +88,7 @@ def judge(data: Path, folder: Path) -> None:
 
     import genus
 
-    record = Record(__doc__ or "")
+    RECORD = Record(__doc__)
     test = data.with_name(data.name.replace("train", "test"))
     tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv")) if path.stem != "train"}
     real = genus.read(folder / "train.csv", target=TARGET, relations=False)
@@ -105,8 +105,8 @@ def judge(data: Path, folder: Path) -> None:
             print(f"  {rows:,} rows, choice {seed}: {' < '.join(orders[-1])}; two-sample AUC {told}; {named}", flush=True)
         same = sum(one == max(orders, key=orders.count) for one in orders)
         print(f"{rows:,} rows: the same order in {same} of {CHOICES} choices", flush=True)
-        record.row(rows=rows, order=" < ".join(max(orders, key=orders.count)), same_order=same, of=CHOICES)
-    record.keep(range(CHOICES))
+        RECORD.row(rows=rows, order=" < ".join(max(orders, key=orders.count)), same_order=same, of=CHOICES)
+    RECORD.keep(range(CHOICES))
 
 
 if __name__ == "__main__":

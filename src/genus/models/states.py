@@ -20,7 +20,8 @@ __all__ = ["ColumnStates", "smoothed", "smoothed_apart"]
 
 STRENGTHS = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0)  # rows' worth of a prior, to choose from
 SMOOTH = (0.0, 0.5, 1.0)  # the shares of the slopes within bins to choose from
-LOCATED = 2**21  # values that are located at a time: of 48,000 rows of 784 pixels all at once took two gigabytes
+CHOSEN_BY = 2**18  # rows of many more that choose one: a mean over so many tells them apart
+LOCATED = 2**19  # values that are located at a time: of 48,000 rows of 784 pixels all at once took two gigabytes
 GROWTH, POWER = 1.2, 0.4  # n rows tell GROWTH * n^POWER states of a number apart
 
 
@@ -75,19 +76,15 @@ class ColumnStates(nn.Module):
         for i, leaves in enumerate(self._leaves):
             if leaves.has_rest:
                 leaves.measure(flat[:, i : i + 1], np.zeros(0, dtype=np.int64))
-        at, counts = dict[int, Located](), list[np.ndarray]()
+        self._divide([self._counts(i, flat[:, i : i + 1]) for i in range(self.space.dim)], len(x))
+        some = flat[:: max(1, len(flat) // CHOSEN_BY)]  # spread evenly, since rows may be sorted
         for i, leaves in enumerate(self._leaves):
-            located = self._locate(i, flat[:, i : i + 1])
-            counts.append(np.bincount(located.leaf, minlength=leaves.count))
             if leaves.has_rest:
-                at[i] = located
-        self._divide(counts, len(x))
-        for i, located in at.items():
-            leaves, gains = self._leaves[i], []
-            for smooth in SMOOTH:
-                leaves.smooth.fill_(smooth)
-                gains.append(leaves.log_within(located, self._slopes(i, located.bin)).sum())
-            leaves.smooth.fill_(SMOOTH[int(np.argmax(gains))])
+                located, gains = self._locate(i, some[:, i : i + 1]), []
+                for smooth in SMOOTH:
+                    leaves.smooth.fill_(smooth)
+                    gains.append(leaves.log_within(located, self._slopes(i, located.bin)).sum())
+                leaves.smooth.fill_(SMOOTH[int(np.argmax(gains))])
 
     def _divide(self, counts: Sequence[np.ndarray], rows: int) -> None:
         """Set states and shares by how many of so many rows each leaf has."""
@@ -204,6 +201,11 @@ class ColumnStates(nn.Module):
         for place, i in enumerate(columns):
             out[self.which[i]].append(place)
         return out
+
+    def _counts(self, i: int, x: Tensor) -> np.ndarray:
+        """Return how many of the values x (n, 1) of column i lie in each of its leaves."""
+        size = self._leaves[i].count
+        return np.sum([np.bincount(self._locate(i, part).leaf, minlength=size) for part in x.split(LOCATED)], axis=0)
 
     def _locate(self, i: int, x: Tensor) -> Located:
         return self._leaves[i].locate(x)
