@@ -4,10 +4,10 @@
 
 3,000 recordings of ten digits by six speakers at 8 kHz, 16 bits, cut or filled up with silence to 4,096 samples. One speaker is
 never heard in training; of the other five 80 % train, 20 % judge. The teacher is a WaveNet with one Gaussian a sample, given
-the digit and the speaker; it begins with 2,000 steps of linear prediction in frames of --frame samples alone, a minute or two
-beside --teacher, which its student takes over. The student is a ParallelWaveNet, taught by `genus.distill` with a log-spectral
-distance to recordings of the same digit and speaker beside it, an eighth of a second at a time: over whole utterances it does
-not know when, and a student that seeks says every digit at one moment. Both stages keep a checkpoint in --out and go on from
+the digit and the speaker, beside linear prediction in frames of --frame samples, which is measured in closed form and which its
+student takes over. The student is a ParallelWaveNet, taught by `genus.distill` with a log-spectral distance to recordings of the
+same digit and speaker beside it, an eighth of a second at a time: over whole utterances it does not know when, and a student
+that seeks says every digit at one moment. Both stages keep a checkpoint in --out and go on from
 it: --teacher and --student say for how long in all, and a run without one of them takes the model that is there. index.html
 there has samples of both to listen to.
 
@@ -48,7 +48,7 @@ RECORD = Record(__doc__)
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "audio"
 UNHEARD = "yweweler"  # the speaker whose recordings are in no training
 RATE, LENGTH, STEP = 8_000, 4_096, 2.0**-15
-TAPS, FIRST = 16, 2_000  # of the teacher's linear prediction, and steps of it alone
+TAPS = 16  # of the teacher's linear prediction
 EACH = 4  # samples of every digit and speaker
 SPECTRAL = 0.3  # weight of the log-spectral distance, beside nats a sample
 PIECE = 1_024  # samples that it compares at a time
@@ -172,15 +172,11 @@ def main() -> None:
         with isolated(0):
             taps = TAPS if options.frame else 0
             teacher = WaveNet(space, context, width=64, layers=10, components=1, frame=options.frame, taps=taps)
-        stage = resumable(options.out / "teacher.checkpoint")
-        given = [] if teacher.prediction is None else list(teacher.prediction.parameters())
-        if given and not stage["resume"]:  # linear prediction alone, which the net then learns to correct
-            first = {"max_steps": FIRST, "batch_size": 32, "learning_rate": 1e-2, "ema_decay": 0.98, "validation": None}
-            print("first:", genus.fit(teacher, (x[known], c[known]), losses=[teacher.prediction_loss()], **first), flush=True)
         # Muon for the matrices: on plucked strings it learns in 200 steps more than Adam alone in 400.
-        moved = [p for p in teacher.parameters() if all(p is not other for other in given)]
+        moved = [p for p in teacher.parameters() if p.requires_grad]
         losses = [replace(loss, parameters=moved, matrices=teacher.net.stack.matrices()) for loss in teacher.losses()]
         how = {"learning_rate": 1e-2, "ema_decay": 0.99, "precision": "bf16-mixed", "batch_size": 2, "patience": 1_000}
+        stage = resumable(options.out / "teacher.checkpoint")
         history = genus.fit(teacher, (x[known], c[known]), losses=losses, max_seconds=options.teacher, seed=0, **how, **stage)
         print("teacher:", history, flush=True)
         genus.save(teacher, kept)
@@ -190,9 +186,8 @@ def main() -> None:
         with isolated(0):
             taps = TAPS if teacher.prediction is not None else 0
             student = ParallelWaveNet(space, context, width=32, layers=(10, 10, 10, 12), frame=options.frame, taps=taps)
-        if taps:  # it begins with the teacher's linear prediction, and keeps it
+        if taps:  # the teacher's linear prediction
             student.transform.transforms[0].prediction.load_state_dict(teacher.prediction.state_dict())
-            student.transform.transforms[0].requires_grad_(False)
         found = genus.distill(
             student,
             teacher,

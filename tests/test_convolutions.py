@@ -139,7 +139,7 @@ def test_steps_with_linear_prediction_are_the_parallel_pass_after_any_prefix() -
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = random(WaveNet(SOUND, WORDS, width=6, layers=3, components=2, frame=4, taps=5))
-        model.prediction.measure(torch.randn(50, 30).cumsum(1))
+        model.initialise(0.1 + 2 * torch.randn(50, 30).cumsum(1), (torch.arange(50.0) % 2)[:, None])
     c = torch.tensor([[0.0], [1.0], [0.0]])
     x = draw(Space(Real(0.1, 2.0), shape=(30,)), 3).double()
     there = model.log_conditionals(x, c)
@@ -162,10 +162,9 @@ def test_linear_prediction_finds_the_filter_of_every_frame_and_context() -> None
         torch.manual_seed(0)
         model = WaveNet(Space(Real(), shape=(32,), sequence=True), WORDS, width=4, layers=2, components=1, frame=16, taps=2)
     given = c[:, None].float()
-    how = {"max_steps": 200, "batch_size": 100, "learning_rate": 1e-2, "progress": False}
-    genus.fit(model, (x, given), losses=[model.prediction_loss()], **how)
-    coefficients = model.prediction.numbers(model._context_features(torch.tensor([[0.0], [1.0]])))[..., 1].detach()
-    assert torch.allclose(coefficients, torch.tensor([[0.7, -0.7], [-0.7, 0.7]]), atol=0.1)
+    model.initialise(x, given)
+    coefficients = model.prediction.numbers(model._context_features(torch.tensor([[0.0], [1.0]])))[..., 1]
+    assert torch.allclose(coefficients, torch.tensor([[0.7, -0.7], [-0.7, 0.7]]), atol=0.15)
     # At first the net adds nothing, and the density is that of normals of deviation 1, 1.419 nats an element.
     assert -float(model.log_prob(x, given).mean().detach()) / 32 == pytest.approx(1.419, abs=0.03)
 
@@ -174,8 +173,6 @@ def test_linear_prediction_is_refused_where_it_cannot_be() -> None:
     for space, frame, taps in ((SOUND, 0, 2), (SOUND, 4, -1), (Space(Lattice(0, 9), shape=(30,), sequence=True), 4, 2)):
         with pytest.raises(GenusError, match="taps are for sequences of real numbers with frames"):
             WaveNet(space, frame=frame, taps=taps)
-    with pytest.raises(GenusError, match="make it with taps"):
-        WaveNet(SOUND, frame=4).prediction_loss()
 
 
 def test_sound_is_sampled_with_gradients_step_by_step() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import GenusError
-from genus.ladder import Loss, Size
+from genus.ladder import Size
 from genus.models.autoregressive import Autoregressive
 from genus.nets.dilated import DilatedMemory
 from genus.nets.heads import Coordinates
@@ -22,7 +22,6 @@ from genus.space import Real, Space
 
 __all__ = ["WaveNet"]
 
-MEASURED = 256  # sequences whose windows say in which basis coefficients are learned
 STEP = 2**14  # positions in a step of training, about; long sequences are few
 OUTPUTS = {"softmax": NARROW, "mixture": 1}  # the widest lattice whose values have a probability each
 
@@ -45,8 +44,9 @@ class WaveNet(Autoregressive, name="wavenet"):
         components: the number of components of a mixture; 1 with real numbers is a single Gaussian.
         frame: the number of positions that share learned features of where they are, by which the context says what comes when:
             for recordings that begin alike, as words do. 0, for none, suits text and other windows that begin anywhere.
-        taps: the number of the newest elements from which the next is predicted linearly, in every frame by coefficients of its
-            own, beside the net: 16 for speech at 8,000 samples a second. For real numbers with frames; 0 for none.
+        taps: the number of the newest elements from which the next is predicted linearly, in every frame by a stable filter of
+            its own, measured before training and kept: 16 for speech at 8,000 samples a second. For real numbers with frames; 0
+            for none.
 
     >>> from genus import Lattice, Space
     >>> sound = Space(Lattice(0, 255), shape=(100,), sequence=True)
@@ -102,25 +102,11 @@ class WaveNet(Autoregressive, name="wavenet"):
     def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         super()._initialise(x, c)
         if self.prediction is not None:
-            self.prediction.measure(self.space.split(x[:MEASURED]).u)
+            self.prediction.measure(self.space.split(x).u, self._context_features(c))
 
     def _unit(self, x: Tensor, c: Tensor | None) -> Unit | None:
         """Return what linear prediction says of every element of x (B, T), (B T, 1); None without it."""
         return None if self.prediction is None else self.prediction(self.space.split(x).u, self._context_features(c))
-
-    def prediction_loss(self) -> Loss:
-        """Return a loss of linear prediction alone, nats an element without the net: steps of it take little time.
-
-        A training that begins with some hundred of them leaves the net what is no linear prediction.
-        """
-        if self.prediction is None:
-            raise GenusError("This WaveNet predicts nothing linearly; make it with taps=16, say.")
-        return Loss("prediction", self.prediction.parameters(), self._prediction_nats, of_elements=True)
-
-    def _prediction_nats(self, x: Tensor, c: Tensor | None) -> Tensor:
-        unit, u = self._unit(x, c), self.space.split(x).u.reshape(-1, 1)
-        assert unit is not None
-        return (0.5 * ((u - unit.loc) / unit.scale).square() + unit.scale.log()).mean()
 
     def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
         if self.prediction is None or isinstance(self.outputs, SeriesOutputs):

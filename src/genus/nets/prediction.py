@@ -1,6 +1,8 @@
-"""Linear prediction of sequences of numbers, by coefficients that hang on where a position is and on the context."""
+"""Linear prediction of sequences of numbers, by filters that hang on where a position is and on the context."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -9,51 +11,130 @@ from torch.nn import functional as F
 from genus.nets.dilated import Frames
 from genus.nets.regression import Unit
 
-__all__ = ["LinearPrediction"]
+__all__ = ["LinearPrediction", "reflections", "step_up"]
 
-WIDTH = 128  # of the features of frames; there are few frames beside positions
-LEAST = 1e-5  # the power, of standardised elements, that is added to every window's where windows are weighed
+WIDTH = 1024  # of the features of frames: with 512, prediction alone says fewer words that are recognised (69 %, 77 %)
+MOST = 16.0  # of the sum of a filter's log-area ratios: below 24 log 2, the filter is stable when rounded to single precision
+LEAST = 1e-5  # the power, of standardised elements, that is added to every frame's where filters are measured
+RIDGE = 1e-3  # of the square of a feature, about, where filters are regressed on features
+BLOCK = 256  # sequences whose autocorrelations are taken at a time
+
+
+def step_up(k: Tensor) -> Tensor:
+    """Return the prediction coefficients of reflection coefficients k (..., taps), the newest element's first, (..., taps).
+
+    The filter 1 / (1 - a_1 z^-1 - a_2 z^-2 ...) of coefficients a is stable, its poles within the unit circle, if and only if
+    all of k are between -1 and 1 (Markel and Gray 1976, Linear Prediction of Speech, chapter 5).
+
+    >>> step_up(torch.tensor([0.5, 0.2]))
+    tensor([0.4000, 0.2000])
+    """
+    a = k[..., :1]
+    for i in range(1, k.shape[-1]):
+        last = k[..., i : i + 1]
+        a = torch.cat([a - last * a.flip(-1), last], dim=-1)
+    return a
+
+
+def reflections(r: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the reflection coefficients (..., taps) of autocorrelations r (..., taps + 1) from lag 0 on, and the error (...).
+
+    It is the recursion of Levinson and Durbin; the error is the variance that the best prediction leaves.
+
+    >>> reflections(torch.tensor([1.0, 0.5, 0.25]))
+    (tensor([0.5000, 0.0000]), tensor(0.7500))
+    """
+    k, a, error = r[..., :0], r[..., :0], r[..., :1]
+    for i in range(1, r.shape[-1]):
+        last = (r[..., i : i + 1] - (a * r[..., 1:i].flip(-1)).sum(-1, keepdim=True)) / error
+        k, a, error = torch.cat([k, last], -1), torch.cat([a - last * a.flip(-1), last], -1), error * (1 - last.square())
+    return k, error.squeeze(-1)
+
+
+def _bounded(ratios: Tensor) -> Tensor:
+    """Return log-area ratios (..., taps) whose absolute values have a sum below MOST, nearly as given where that is small."""
+    return ratios / (1 + (ratios.abs().sum(-1, keepdim=True) / MOST) ** 4) ** 0.25
+
+
+def _unbounded(ratios: Tensor) -> Tensor:
+    """Return the log-area ratios (..., taps) of which `_bounded` makes these; their sums must be below MOST."""
+    return ratios / (1 - (ratios.abs().sum(-1, keepdim=True) / MOST) ** 4) ** 0.25
 
 
 class LinearPrediction(nn.Module):
-    """Predict every element of a sequence linearly from the newest ones, in every frame by coefficients of its own.
+    """Predict every element of a sequence linearly from the newest ones, in every frame by a stable filter of its own.
 
     In one frame of a sound this is its spectrum (Atal and Hanauer 1971), most of what tells words apart; a net of gates is slow
-    to learn so exact a sum, and has little left to learn beside it (Valin and Skoglund 2019, arXiv:1810.11846).
+    to learn so exact a sum, and has little left to learn beside it (Valin and Skoglund 2019, arXiv:1810.11846). Filters are a
+    linear map of random features of frame and context, measured in closed form, and stay so; nets learn the rest. Before that
+    nothing is predicted.
+
+    The map gives log-area ratios, log((1 + k) / (1 - k)) of reflection coefficients k (Viswanathan and Makhoul 1975): of
+    whatever values, they are those of a stable filter. On the unit circle |A| is at least the product of the 1 - |k|, and
+    rounding moves A by 2^-24 of that of the 1 + |k| at most. The ratio of these products is exp of the sum of the |ratios|:
+    where that is below 2^24, no rounding brings a root of A out of the circle (Rouché's theorem). So sums are bounded, smoothly;
+    those of speech are 9 or so, seldom above 13.
 
     Args:
         taps: the number of the newest elements.
         length, frame, context_dim: as of `Frames`.
     """
 
+    filters: Tensor  # of features and 1: log-area ratios, and the logarithm of the scale
+
     def __init__(self, taps: int, length: int, frame: int, context_dim: int = 0) -> None:
         super().__init__()
         self.taps = taps
-        self.frames = Frames(length, frame, WIDTH, context_dim)
-        self.coefficients = nn.Linear(WIDTH, taps + 1)  # and the logarithm of the scale
-        nn.init.zeros_(self.coefficients.weight)
-        nn.init.zeros_(self.coefficients.bias)
-        self.register_buffer("basis", torch.eye(taps))
-
-    basis: Tensor
+        self.frames = Frames(length, frame, WIDTH, context_dim).requires_grad_(False)
+        self.register_buffer("filters", torch.zeros(WIDTH + 1, taps + 1))
 
     @torch.no_grad()
-    def measure(self, u: Tensor) -> None:
-        """Set the basis in which coefficients are learned: windows of u (N, T), each by its loudness, are white in it."""
-        windows = self.windows(u.double()).flatten(0, 1)
-        windows = windows / (windows.square().mean(1, keepdim=True) + LEAST).sqrt()
-        values, vectors = torch.linalg.eigh(windows.T @ windows / len(windows) + LEAST * torch.eye(self.taps).to(windows))
-        self.basis.copy_(vectors / values.sqrt())
+    def measure(self, u: Tensor, c: Tensor | None) -> None:
+        """Regress on the features the filters that predict best in each frame of sequences alike in their context.
+
+        Args:
+            u: standardised sequences (N, T).
+            c: the features of their context (N, context_dim).
+        """
+        alone = u.new_zeros(len(u), 1)
+        given, which, counts = torch.unique(alone if c is None else c, dim=0, return_inverse=True, return_counts=True)
+        pooled = u.new_zeros(len(given), len(self.frames.when), self.taps + 1, dtype=torch.float64)
+        for rows, index in zip(u.double().split(BLOCK), which.split(BLOCK), strict=True):
+            pooled.index_add_(0, index, self._autocorrelations(rows))
+        k, error = reflections(pooled / counts.view(-1, 1, 1))
+        ratios = 2 * k.clamp(-1 + 1e-9, 1 - 1e-9).atanh()
+        total = ratios.abs().sum(2, keepdim=True)
+        ratios = ratios * (0.9 * MOST / total).clamp(max=1)
+        filters = torch.cat([_unbounded(ratios), 0.5 * error.log().unsqueeze(2)], dim=2)
+        h = self._features(None if c is None else given).double()
+        weighted = (h * (counts / counts.sum()).view(-1, 1, 1)).flatten(0, 1).T
+        ridge = RIDGE * torch.eye(WIDTH + 1).to(h)
+        self.filters.copy_(torch.linalg.solve(weighted @ h.flatten(0, 1) + ridge, weighted @ filters.flatten(0, 1)))
+
+    def _autocorrelations(self, u: Tensor) -> Tensor:
+        """Return those of every frame of u (N, T), in a window about it, (N, frames, taps + 1)."""
+        size, count = self.frames.frame, len(self.frames.when)
+        length = max(2 * size, 8 * self.taps)
+        before = (length - size) // 2
+        windows = F.pad(u, (before, count * size - u.shape[1] + length - size - before)).unfold(1, length, size)
+        windows = windows * torch.hann_window(length, periodic=False).to(u) / math.sqrt(0.375 * length)  # of mean square 3/8
+        r = torch.fft.irfft(torch.fft.rfft(windows, 2 * length).abs().square())[..., : self.taps + 1]
+        return r + F.pad(r.new_full((1,), LEAST), (0, self.taps))
+
+    def _features(self, c: Tensor | None) -> Tensor:
+        """Return the features of every frame, and 1, (B or 1, frames, WIDTH + 1)."""
+        return F.pad(self.frames(c), (0, 1), value=1.0)
 
     def windows(self, u: Tensor) -> Tensor:
         """Return the elements before every position, the oldest first, (B, T, taps), of u (B, T); before the first is 0."""
         return F.pad(u, (self.taps, 0)).unfold(1, self.taps, 1)[:, :-1]
 
     def numbers(self, c: Tensor | None) -> Tensor:
-        """Return the coefficients and the log-scale of every frame, (B or 1, frames, taps + 1), for context features c."""
-        with torch.autocast(self.basis.device.type, enabled=False):
-            numbers = self.coefficients(self.frames(c))
-            return torch.cat([numbers[..., :-1] @ self.basis.T, numbers[..., -1:]], dim=-1)
+        """Return the coefficients, the oldest element's first, and the log-scale of every frame, (B or 1, frames, taps + 1)."""
+        with torch.autocast(self.filters.device.type, enabled=False):
+            numbers = self._features(c) @ self.filters
+            a = step_up((_bounded(numbers[..., :-1].double()) / 2).tanh())
+            return torch.cat([a.flip(-1).to(numbers.dtype), numbers[..., -1:]], dim=-1)
 
     def of(self, newest: Tensor, numbers: Tensor) -> Unit:
         """Return location and scale (M, 1) of the elements after windows newest (M, taps), by numbers (M, taps + 1)."""

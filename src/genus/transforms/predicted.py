@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genus.nets.prediction import LinearPrediction
-from genus.transforms.core import Transform
+from genus.transforms.core import Transform, in_blocks
 
 __all__ = ["Predicted"]
 
@@ -35,8 +35,8 @@ class Predicted(Transform):
         self.prediction = LinearPrediction(taps, length, frame, context_dim)
 
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        self.prediction.measure(x)
-        return x
+        self.prediction.measure(x, c)
+        return in_blocks(self, x, c)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         unit = self.prediction(x, c)
