@@ -4,12 +4,12 @@
 
 3,000 recordings of ten digits by six speakers at 8 kHz, 16 bits, cut or filled up with silence to 4,096 samples. One speaker is
 never heard in training; of the other five 80 % train, 20 % judge. The teacher is a WaveNet with one Gaussian a sample, given
-the digit and the speaker, beside linear prediction in frames of --frame samples, which is measured in closed form and which its
-student takes over. The student is a ParallelWaveNet, taught by `genus.distill` with a log-spectral distance to recordings of the
-same digit and speaker beside it, an eighth of a second at a time: over whole utterances it does not know when, and a student
-that seeks says every digit at one moment. Both stages keep a checkpoint in --out and go on from
-it: --teacher and --student say for how long in all, and a run without one of them takes the model that is there. index.html
-there has samples of both to listen to.
+the digit and the speaker, beside linear prediction in frames of --frame samples, which is measured in closed form and which
+its student takes over. The student is a ParallelWaveNet, taught by `genus.distill` with a log-spectral distance to recordings
+of the same digit and speaker beside it, an eighth of a second at a time: over whole utterances it does not know when, and a
+student that seeks says every digit at one moment. Both stages keep a checkpoint in --out and go on from it: --teacher and
+--student say for how long in all, and a run without one of them takes the model that is there. index.html there has samples
+of both to listen to.
 
 It prints the teacher's bits a sample (of the 16-bit recordings, a uniform noise of one step added) of held-out recordings
 and of the speaker that it never heard, taken for each of the five alike; how likely the student's samples are to the teacher

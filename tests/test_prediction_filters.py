@@ -1,4 +1,4 @@
-"""Linear prediction: filters that are stable for any parameters, by the recursions of Levinson, and both ways of the transform."""
+"""Linear prediction: filters that are stable for any parameters, by Levinson's recursions, and both ways of the transform."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def test_filters_of_any_parameters_are_stable_though_rounded_to_single_precision
     prediction = LinearPrediction(len(ratios), length=8, frame=8)
     prediction.filters[-1, :-1] = torch.tensor(ratios)
     a = prediction.numbers(None)[0, 0, :-1].flip(0)
-    assert a.dtype == torch.float32 and largest_root(a) < 1
+    assert a.dtype == torch.float32
+    assert largest_root(a) < 1
 
 
 def test_the_recursions_give_what_the_normal_equations_give() -> None:
@@ -80,7 +81,8 @@ def test_nothing_is_predicted_before_filters_are_measured_and_measured_ones_stay
     x = torch.randn(200, 64, generator=torch.Generator().manual_seed(0)).cumsum(1) / 8
     c = (torch.arange(200.0) % 2)[:, None]
     model = genus.build("wavenet", space, words, seed=0, width=4, layers=2, components=1, frame=16, taps=2)
-    assert isinstance(model, WaveNet) and model.prediction is not None
+    assert isinstance(model, WaveNet)
+    assert model.prediction is not None
     assert not model.prediction.numbers(model._context_features(c)).any()
     genus.fit(model, (x, c), max_steps=1, progress=False)
     found = model.prediction.filters.clone()
@@ -97,7 +99,8 @@ def test_constant_and_silent_sequences_have_stable_filters_too() -> None:
         prediction = LinearPrediction(4, length=64, frame=16)
         prediction.measure(x, None)
         for numbers in prediction.numbers(None)[0]:
-            assert numbers.isfinite().all() and largest_root(numbers[:-1].flip(0)) < 1
+            assert numbers.isfinite().all()
+            assert largest_root(numbers[:-1].flip(0)) < 1
 
 
 def test_filters_of_contexts_that_are_all_different_are_regressed_on_them() -> None:

@@ -72,7 +72,7 @@ class LinearPrediction(nn.Module):
     The map gives log-area ratios, log((1 + k) / (1 - k)) of reflection coefficients k (Viswanathan and Makhoul 1975): of
     whatever values, they are those of a stable filter. On the unit circle |A| is at least the product of the 1 - |k|, and
     rounding moves A by 2^-24 of that of the 1 + |k| at most. The ratio of these products is exp of the sum of the |ratios|:
-    where that is below 2^24, no rounding brings a root of A out of the circle (Rouché's theorem). So sums are bounded, smoothly;
+    where that is below 2^24, rounding brings no root of A out of the circle (Rouché's theorem). So sums are bounded, smoothly;
     those of speech are 9 or so, seldom above 13.
 
     Args:
