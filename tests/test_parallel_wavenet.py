@@ -60,6 +60,19 @@ def test_density_of_draws_agrees_with_the_normals_they_came_from(
     assert torch.equal(genus.load(tmp_path / "student.genus").sample(3, c, seed=0), model.sample(3, c, seed=0))
 
 
+def test_a_student_with_taps_begins_with_the_filters_of_the_data() -> None:
+    """Two resonators, at 0.9 and at -0.9 of the last element by the context."""
+    x, c = torch.randn(200, 64, generator=torch.Generator().manual_seed(0)), (torch.arange(200.0) % 2)[:, None]
+    for i in range(1, 64):
+        x[:, i] += (0.9 - 1.8 * c[:, 0]) * x[:, i - 1]
+    space = Space(Real(), shape=(64,), sequence=True)
+    model = genus.build("parallel-wavenet", space, WORDS, seed=0, width=4, layers=(2,), frame=32, taps=2)
+    model.initialise(x, c)
+    drawn = model.sample(200, c, seed=0)
+    correlation = (drawn[:, 1:] * drawn[:, :-1]).view(100, 2, -1).mean((0, 2)) / drawn.square().view(100, 2, -1).mean((0, 2))
+    assert correlation.tolist() == pytest.approx([0.9, -0.9], abs=0.06)
+
+
 def test_shorter_sequences_than_the_space_have_a_density_too() -> None:
     model = away(ParallelWaveNet(SOUND, width=6, layers=(3, 2)))
     short = torch.randn(2, 9)
