@@ -32,8 +32,9 @@ from torch import Tensor
 
 import genus
 from genus import Category, Lattice, Real, Space
-from genus.ladder import TractableDensity, isolated
+from genus.ladder import TractableDensity
 from genus.laws.core import Waits
+from genus.random import isolated
 
 RECORD = Record(__doc__)
 SPACES = {

@@ -16,9 +16,9 @@ from records import Record
 from timing import medians
 from torch import Tensor
 
-from genus.ladder import isolated
 from genus.nets.attention import Transformer
 from genus.nets.masked import MaskedMLP
+from genus.random import isolated
 
 RECORD = Record(__doc__)
 

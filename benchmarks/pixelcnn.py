@@ -18,7 +18,7 @@ from records import Record
 from timing import best
 
 import genus
-from genus.ladder import isolated
+from genus.random import isolated
 
 RECORD = Record(__doc__)
 

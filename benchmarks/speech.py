@@ -42,7 +42,8 @@ from genus.cli.inputs import parse_duration
 from genus.codec import Codec, Form
 from genus.divergences import Estimate, log_spectral_distance
 from genus.evaluation.excerpts import sounds
-from genus.ladder import isolated, map_batches
+from genus.ladder import map_batches
+from genus.random import isolated
 
 RECORD = Record(__doc__)
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "audio"

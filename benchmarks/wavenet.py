@@ -23,7 +23,8 @@ from records import Record
 from timing import best
 
 import genus
-from genus.ladder import isolated, map_batches
+from genus.ladder import map_batches
+from genus.random import isolated
 
 RECORD = Record(__doc__)
 

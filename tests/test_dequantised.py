@@ -14,9 +14,9 @@ from torch.nn import functional as F
 import genus
 from genus import Category, GenusError, Lattice, Real, Space
 from genus.cli.inputs import parse_hyperparameters
-from genus.ladder import isolated
 from genus.models import Dequantised
 from genus.models.noise import MARGIN, CellNoise
+from genus.random import isolated
 
 NOISES = ("uniform", "variational")
 PAIR = Space([Lattice(0, 4), Lattice(0.0, 2.0, step=0.5)])

@@ -70,5 +70,5 @@ def test_one_random_step_of_a_diffusion_is_no_importance_weight(example) -> None
     torch.manual_seed(0)
     x = torch.randn(40, 2)
     assert "bound" in check_model(example("diffusion").Diffusion(space), x)
-    with pytest.raises(LawError, match="its bound is none"):
+    with pytest.raises(LawError, match="its elbo is no lower bound"):
         check_model(OneStep(space), x)

@@ -117,7 +117,7 @@ def test_every_parameter_gets_a_gradient(family: str, space: Space, context: Spa
 def test_no_loss_waits_for_a_gpu(family: str, space: Space, context: Space | None) -> None:
     model = make(family, space, context, double=False)
     if not isinstance(model, Counted | Learned | Composed):
-        checked = laws.losses_do_not_wait(model, draw(space, 30), condition(context, 30))
+        checked = laws.losses_do_not_synchronise(model, draw(space, 30), condition(context, 30))
         assert checked or any(isinstance(kind, Lattice) and kind.atoms for kind in space.kinds)
 
 

@@ -16,9 +16,10 @@ from conftest import CONTEXTS, SMALL, SPACES, draw, law, make
 
 import genus
 from genus import Category, DataError, GenusError, Lattice, Real, Space
-from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, isolated, resampling
+from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, resampling
 from genus.laws.core import base_measure
 from genus.models.latent import LatentVariable
+from genus.random import isolated
 
 DRAWS = 4000
 MIXED = Space([Real(1.0, 2.0), Category(("a", "b", "c")), Real(-1.0, 0.5), Category((0, 1))])

@@ -19,7 +19,7 @@ from genus.evaluation.feature_metrics import frechet, kernel_distance, score_fea
 from genus.evaluation.labels import share_told
 from genus.evaluation.metrics import independent_columns
 from genus.evaluation.ngrams import score_symbols
-from genus.evaluation.perceived import ordering, shuffled
+from genus.evaluation.perceived import ordering_metric, shuffled
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.sequence_faults import find_sequence_faults
@@ -127,11 +127,11 @@ def test_the_error_of_the_kernel_distance_holds() -> None:
 
 def test_trees_give_way_where_they_order_nothing() -> None:
     saturated = [{"c2st": 0.99, "kernel_distance": 1.0}, {"c2st": 0.985, "kernel_distance": 0.2}]
-    assert ordering(saturated) == "kernel_distance"
-    assert ordering([*saturated, {"c2st": 0.8, "kernel_distance": 0.1}]) == "c2st"
-    assert ordering([{"c2st": 1.0}]) == "c2st"
-    assert ordering([{"ngram_auc": 0.7}, {}]) == "ngram_auc"
-    assert ordering([]) == "c2st"
+    assert ordering_metric(saturated) == "kernel_distance"
+    assert ordering_metric([*saturated, {"c2st": 0.8, "kernel_distance": 0.1}]) == "c2st"
+    assert ordering_metric([{"c2st": 1.0}]) == "c2st"
+    assert ordering_metric([{"ngram_auc": 0.7}, {}]) == "ngram_auc"
+    assert ordering_metric([]) == "c2st"
 
 
 def test_a_comparison_of_images_has_features_and_their_references(tmp_path: object) -> None:
@@ -276,7 +276,7 @@ def test_copied_passages_of_one_long_text_are_named() -> None:
     passages = train.reshape(-1)[37 : 37 + 15 * 200].reshape(15, 200)  # which begin where no row does
     (finding,) = find_sequence_faults(space, passages, train, held, consecutive=True)
     assert (finding.kind, finding.test) == ("accused", "copies")
-    assert "pieces of 50 symbols" in finding.sentence
+    assert "50-symbol pieces of the samples are also in the training text" in finding.sentence
 
 
 def test_sequences_with_labels_are_compared() -> None:

@@ -11,8 +11,9 @@ from conftest import SMALL, SPACES, law, make
 
 import genus
 from genus import Category, Lattice, Real, Space
-from genus.ladder import ApproximateDensity, GenerativeModel, isolated
+from genus.ladder import ApproximateDensity, GenerativeModel
 from genus.nets.state import evaluating
+from genus.random import isolated
 
 X = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[1.0, 0.5], [0.0, 0.3]])
 SPACE = Space([Real(), Real()])

@@ -21,8 +21,9 @@ from genus.atomic import atomic_write
 from genus.codec import Codec
 from genus.configurable import unregistered_reason
 from genus.errors import GenusError, ModelFileError
-from genus.ladder import Contexts, GenerativeModel, HeldOut, build_family, calibrations_from_json, isolated
+from genus.ladder import Contexts, GenerativeModel, HeldOut, build_family, calibrations_from_json
 from genus.nets.state import NoMoreThan, check_numbers
+from genus.random import isolated
 from genus.registry import family
 from genus.space import Space
 

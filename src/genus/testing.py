@@ -18,10 +18,11 @@ from torch import Tensor
 from genus.divergences.f import FDivergence
 from genus.divergences.games import Game
 from genus.errors import DataError
-from genus.ladder import ApproximateDensity, Counted, GenerativeModel, Learned, TractableDensity, isolated
+from genus.ladder import ApproximateDensity, Counted, GenerativeModel, Learned, TractableDensity
 from genus.laws import divergences, models, sequences, transforms
 from genus.laws.core import LawError
 from genus.models.chain_rule import ChainRule
+from genus.random import isolated
 from genus.training import fit
 from genus.transforms import Transform
 

@@ -27,10 +27,10 @@ SCREENED = 2000  # so many values may rule out an order of day and month
 PROBED = 1000  # so many values rule out that digits are times
 SAMPLED = 60  # so many values of a column tell whether it may hold times
 BLANK = ("", "NaT", "00.00.0000", "00/00/0000", "0000-00-00", "0000-00-00 00:00:00")
-CENTURY = (19_000_101, 21_001_231)  # whole numbers between may be dates
-CLOCKS = (1, 10**4, 10**6)  # times these, with hours and minutes, or with seconds too
+CENTURY = (19_000_101, 21_001_231)  # YYYYMMDD: whole numbers from the first to the second may be dates
+CLOCKS = (1, 10**4, 10**6)  # by how much YYYYMMDD, YYYYMMDDhhmm and YYYYMMDDhhmmss exceed YYYYMMDD
 
-# What Arrow itself writes so, where a file was text.
+# Templates by which Arrow itself writes times: a column of a text file that is written so needs no `Writing`.
 _PLAIN = re.compile(r"(?:%Y-%m-%d(?: %H:%M:%S(?:%\.[369]f)?)?|%H:%M:%S(?:%\.[369]f)?)")
 
 
@@ -59,7 +59,8 @@ def read_times(
     Args:
         table: columns of any types.
         form: of the table.
-        kinds: what the caller says of columns: only those that are none, "time", a template or a `Time` are looked at.
+        kinds: the caller's kind of each column. Times are looked for in a column without one, and where it is "time", a
+            template such as "%d.%m.%Y", or a `Time`.
         missing: texts that mean missing.
         plain: columns need not come back as text where Arrow itself writes them as they were: the table was text.
 
@@ -124,7 +125,7 @@ def find_times(
         column: N values.
         kind: what the caller says of the column: "time", or a template that it is written by; None: nothing.
         missing: texts that mean missing.
-        votes: by separator, the template that decided other columns.
+        votes: for each separator, the order of day, month and year, "dmY" say, that other columns leave no doubt of.
 
     Raises:
         DataError: a few values are no times, or the caller says that there are times and there are none.
@@ -132,10 +133,13 @@ def find_times(
     template = kind if isinstance(kind, str) and "%" in kind else None
     if not _may_be_times(column.type):
         return None
-    numbers, digits = not is_text(column.type), None if template is not None else _template_of_digits(name, column)
+    digits = _template_of_digits(name, column) if template is None else None
     if template is None and digits is None:
-        few = kind is None and len(column) > SAMPLED  # a few texts say that it holds none, before all of them are looked at
-        if not _is_dated(column) if numbers else few and not _groups(column, missing):
+        if not is_text(column.type):
+            holds_none = not _is_dated(column)
+        else:  # where nothing is said of many texts, a few of them may show it before all are looked at
+            holds_none = kind is None and len(column) > SAMPLED and not _groups(column, missing)
+        if holds_none:
             return None
     known = template or digits
     texts = texts_of(column, Writing(known) if known else None)
@@ -148,7 +152,7 @@ def find_times(
         if kind == "time":
             raise DataError(f"Column {name!r} is to hold times, and {_shown(texts, ~_null(texts))} is none that is known.")
         return None
-    return _read(name, texts, groups, missing, votes, numbers)
+    return _read(name, texts, groups, missing, votes, not is_text(column.type))
 
 
 def _may_be_times(kind: pa.DataType) -> bool:

@@ -19,7 +19,7 @@ from genus.data.globs import ending, files_of_pattern, with_same_columns
 from genus.data.tables import open_dataset, valid
 from genus.data.written import csv_texts
 
-__all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts", "text_parts"]
+__all__ = ["AT_ONCE", "TableReader", "blocks_of", "joined", "table_parts", "text_parts"]
 
 AT_ONCE = 2**16  # rows of a file that are decoded together
 AHEAD = {"batch_size": AT_ONCE, "batch_readahead": 1, "fragment_readahead": 1}  # scans in the order of rows that hold few
@@ -29,7 +29,7 @@ PAGES: dict[str, Any] = {"pre_buffer": False, "buffer_size": 2**16}
 
 
 @dataclass(frozen=True)
-class Parts:
+class TableReader:
     """Holds how the parts of a table are read, as often as they are asked for.
 
     Args:
@@ -78,7 +78,7 @@ def joined(tables: list[pa.Table]) -> pa.Table:
         return pa.concat_tables([table.cast(pa.schema(text)) for table in tables]).combine_chunks()
 
 
-def table_parts(source: Any, options: Options) -> Parts | None:
+def table_parts(source: Any, options: Options) -> TableReader | None:
     """Return the parts of a table in files; None for data that are read as a whole.
 
     Args:
@@ -90,21 +90,21 @@ def table_parts(source: Any, options: Options) -> Parts | None:
         DataError: delimited text that cannot be read.
     """
     if isinstance(source, ds.Dataset):
-        return Parts("data", lambda: _tables(lambda: _file_by_file(source), "the dataset"))
+        return TableReader("data", lambda: _tables(lambda: _file_by_file(source), "the dataset"))
     if not isinstance(source, str | os.PathLike):
         return None
     path = Path(source).expanduser()
     if path.is_file():
         if path.suffix.lower() in PARQUET + ARROW:
             return _of_files(path.parent, [path], path.stem)
-        return Parts(path.stem, lambda: csv_parts(File.at(path), options)) if ending(path) in DELIMITED else None
+        return TableReader(path.stem, lambda: csv_parts(File.at(path), options)) if ending(path) in DELIMITED else None
     if path.is_dir():
         return _of_files(path, files_below(path), path.resolve().name)
     if (found := files_of_pattern(path)) is None:
         return None
     folder, files = found
     if {ending(file) for file in files} <= {*DELIMITED}:
-        return Parts(folder.resolve().name, lambda: with_same_columns(_delimited(files, options)))
+        return TableReader(folder.resolve().name, lambda: with_same_columns(_delimited(files, options)))
     return _of_files(folder, files, folder.resolve().name)
 
 
@@ -114,7 +114,7 @@ def _delimited(files: list[Path], options: Options) -> Iterator[tuple[str, pa.Ta
         yield from ((str(file), table) for table in csv_parts(File.at(file), options))
 
 
-def text_parts(source: Any, options: Options) -> Parts | None:
+def text_parts(source: Any, options: Options) -> TableReader | None:
     """Return the parts of a file of delimited text with its cells as they were written; None for other data.
 
     Args:
@@ -123,10 +123,12 @@ def text_parts(source: Any, options: Options) -> Parts | None:
     if not isinstance(source, str | os.PathLike):
         return None
     path = Path(source).expanduser()
-    return Parts(path.stem, lambda: csv_texts(File.at(path), options)) if path.is_file() and ending(path) in DELIMITED else None
+    if not path.is_file() or ending(path) not in DELIMITED:
+        return None
+    return TableReader(path.stem, lambda: csv_texts(File.at(path), options))
 
 
-def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:
+def _of_files(folder: Path, files: list[Path], name: str) -> TableReader | None:
     """Return files of one type, Parquet or Arrow, as the parts of a table; None where there are others."""
     suffixes = {path.suffix.lower() for path in files}
     if not suffixes or not (suffixes <= {*PARQUET} or suffixes <= {*ARROW}):
@@ -135,7 +137,7 @@ def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:
         found = open_dataset(folder, sorted(files))
     except (pa.ArrowException, OSError):  # Arrow's stream has no index; what is damaged is said by who reads it whole
         return None
-    return Parts(name, lambda: _tables(lambda: _file_by_file(found), name))
+    return TableReader(name, lambda: _tables(lambda: _file_by_file(found), name))
 
 
 def _file_by_file(dataset: ds.Dataset) -> Iterator[pa.RecordBatch]:

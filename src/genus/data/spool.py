@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from genus.codec.arrow import without_dictionary
 from genus.codec.frames import is_frame, to_arrow
-from genus.data.parts import AT_ONCE, Parts, joined
+from genus.data.parts import AT_ONCE, TableReader, joined
 from genus.errors import DataError
 
 __all__ = ["spooled"]
 
 
-def spooled(source: Any) -> Parts | None:
+def spooled(source: Any) -> TableReader | None:
     """Return the parts of a table that can be read once; None for a source of another type.
 
     Its batches are written to a temporary folder in Arrow's format, which goes when the parts do. No more than a batch is in
@@ -39,7 +39,7 @@ def spooled(source: Any) -> Parts | None:
         return None
     folder = tempfile.TemporaryDirectory(prefix="genus-stream-")
     paths = _written(batches, Path(folder.name))
-    return Parts("data", lambda: _read(folder, paths))
+    return TableReader("data", lambda: _read(folder, paths))
 
 
 def _batches(source: Any) -> Iterator[Any] | None:

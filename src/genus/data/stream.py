@@ -18,7 +18,7 @@ from genus.codec.notes import Note
 from genus.codec.permutation import GOLDEN, mix
 from genus.data.arguments import Options
 from genus.data.dataset import Dataset
-from genus.data.parts import AT_ONCE, Parts, joined, table_parts
+from genus.data.parts import AT_ONCE, TableReader, joined, table_parts
 from genus.data.spool import spooled
 from genus.data.tables import mark_missing
 from genus.errors import DataError
@@ -50,7 +50,7 @@ class Stream(Dataset):
         prepared: makes of the columns that were read those that the codecs take.
     """
 
-    parts: Parts | None = field(default=None, repr=False)
+    parts: TableReader | None = field(default=None, repr=False)
     total: int = 0
     limit: np.uint64 = EVERY
     prepared: Callable[[pa.Table], pa.Table] | None = field(default=None, repr=False)
@@ -127,7 +127,7 @@ def read_stream(source: Any, given: Mapping[str, Any], read: Callable[..., Datas
     return measure_stream(parts, prepared, lambda table: read(table, **{name: given[name] for name in known}))
 
 
-def measure_stream(parts: Parts, prepared: Callable[[pa.Table], pa.Table], read: Callable[[pa.Table], Dataset]) -> Stream:
+def measure_stream(parts: TableReader, prepared: Callable[[pa.Table], pa.Table], read: Callable[[pa.Table], Dataset]) -> Stream:
     """Return a table's kinds and a sample of its rows, without ever holding all.
 
     One pass draws the sample, by a hash of the number of each row, and finds the rows that hold the ends of numbers, blanks,
@@ -165,7 +165,7 @@ def _hashes(start: int, rows: int) -> np.ndarray:
         return mix(np.arange(start, start + rows, dtype=np.uint64) * np.uint64(GOLDEN))
 
 
-def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.Table, list[pa.Table], int, np.uint64]:
+def _drawn(parts: TableReader, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.Table, list[pa.Table], int, np.uint64]:
     """Return the sample in the order of its rows, rows with values that it may lack, the number of all rows, and the limit.
 
     The limit is the greatest hash of a row in the sample.
@@ -246,7 +246,7 @@ class _Seen:
         return {pc.index(column, value).as_py() for value in new} - {-1}
 
 
-def _misfits(parts: Parts, prepared: Callable[[pa.Table], pa.Table], measured: Dataset) -> Iterator[pa.Table]:
+def _misfits(parts: TableReader, prepared: Callable[[pa.Table], pa.Table], measured: Dataset) -> Iterator[pa.Table]:
     """Yield rows that the kinds do not hold, some of each block."""
     codecs = [codec for codec in (measured.codec, measured.context_codec) if codec is not None]
     for block in parts.blocks(AT_ONCE):

@@ -16,11 +16,12 @@ from torch import Tensor
 from genus.distillation.memory import Pieces, bytes_for_gradients, choose_pieces
 from genus.divergences.f import Estimate
 from genus.errors import DataError, GenusError, NonFiniteLossError
-from genus.ladder import GenerativeModel, Loss, TractableDensity, isolated, map_batches, without_parameter_gradients
+from genus.ladder import GenerativeModel, Loss, TractableDensity, map_batches, without_parameter_gradients
 from genus.models.autoregressive import Autoregressive
 from genus.models.flow import NormalisingFlow
 from genus.models.parallel_wavenet import ParallelWaveNet
 from genus.nets.room import free_memory
+from genus.random import isolated
 from genus.training import History, fit
 from genus.training.options import find_device
 from genus.training.sizing import saved_settings

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from genus.distillation.distiller import Distillation, Distiller, Teacher
 from genus.errors import DataError, GenusError
-from genus.ladder import GenerativeModel, TractableDensity, isolated
+from genus.ladder import GenerativeModel, TractableDensity
 from genus.models.dequantised import Dequantised
 from genus.models.flow import NormalisingFlow
+from genus.random import isolated
 from genus.space import Lattice, Real
 from genus.training.rows import prepare
 
@@ -65,7 +66,7 @@ def distill(
         batch_size: the number of draws of every step; by default 256, of sequences so many that they have 16,384 elements.
         length: of sequences, the elements that a step draws, from their beginning; by default all, up to 8,192, or as many as
             the memory there is holds. Every layer's outputs are held for the gradient, so a step is taken in pieces that use
-            at most a fourth of the free memory, on a processor 512 MB.
+            at most a fourth of the free memory, on a CPU 512 MB.
         draws: the number of draws that the result is estimated by; 10,000 by default, fewer of sequences.
         seed: of the training and of the estimates.
         fit_arguments: of `genus.fit`: a budget (by default 3,000 steps), the learning rate and so on.

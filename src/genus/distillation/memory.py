@@ -15,7 +15,7 @@ __all__ = ["Pieces", "bytes_for_gradients", "choose_pieces"]
 
 STEP, WINDOW = 2**14, 2**13  # elements of a step, and of a sequence in it, where nobody says
 LEAST = 16  # elements of the shortest window that is chosen
-MOST = 2**29  # bytes for gradients on a processor: more make no step faster
+MOST = 2**29  # bytes for gradients on a CPU: more make no step faster
 SHARE = 4  # of the free memory a fourth: passes back and what they allocate need as much again, and others need some
 
 

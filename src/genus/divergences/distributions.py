@@ -19,7 +19,8 @@ from genus.divergences.f import Estimate, divergence, of_probabilities
 from genus.divergences.gaussians import of_gaussians, wasserstein_2
 from genus.divergences.transport import Points, transport
 from genus.errors import DataError
-from genus.ladder import GenerativeModel, TractableDensity, isolated
+from genus.ladder import GenerativeModel, TractableDensity
+from genus.random import isolated
 
 __all__ = ["between", "frequencies", "jensen_shannon", "kl", "wasserstein"]
 

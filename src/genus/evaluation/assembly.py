@@ -20,7 +20,7 @@ from genus.evaluation.classifiers import transfer, transfer_key
 from genus.evaluation.labels import LABELLED, label_match
 from genus.evaluation.metrics import LEARNT, METRICS, independent_columns
 from genus.evaluation.ngrams import cut_alike
-from genus.evaluation.perceived import PERCEIVED, ordering, real_pieces, score_sequences, shuffled
+from genus.evaluation.perceived import PERCEIVED, ordering_metric, real_pieces, score_sequences, shuffled
 from genus.evaluation.protocol import Protocol, joint_space, pictured, target_column, with_context
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
@@ -118,7 +118,7 @@ def assemble(
         target=train.target,
         references=references,
         metrics={key: metric for key, metric in (PERCEIVED | METRICS | LABELLED | ATTACKS | NOVELTY).items() if key in used},
-        samples_metric=ordering([row.metrics for row in rows if row.status == "ok" and not row.accused]),
+        samples_metric=ordering_metric([row.metrics for row in rows if row.status == "ok" and not row.accused]),
         features=protocol.extractor.words if protocol.extractor is not None else "",
         real=held.x[: len(protocol.compared)][: pictured(data.space)].to(data.space.dtype),
         versions=_versions(),

@@ -18,8 +18,8 @@ from genus.evaluation.findings import Finding
 from genus.evaluation.intervals import auc_error
 from genus.evaluation.metrics import Metric
 from genus.evaluation.neighbours import features, nearest
-from genus.ladder import isolated
 from genus.models import Mixture
+from genus.random import isolated
 from genus.space import Space
 from genus.training import fit
 

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from genus.codec import Codec
 from genus.data import Dataset
-from genus.ladder import isolated
 from genus.nets.strided import StridedEncoder
+from genus.random import isolated
 from genus.space import Category, Space
 
 __all__ = ["Extractor", "make_extractor", "label_column"]

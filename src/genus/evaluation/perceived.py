@@ -12,10 +12,10 @@ from genus.evaluation.feature_metrics import FEATURED, score_features
 from genus.evaluation.metrics import Metric
 from genus.evaluation.ngrams import WORDED, cut_alike, score_symbols
 
-__all__ = ["PERCEIVED", "ordering", "real_pieces", "score_images", "score_sequences", "shuffled"]
+__all__ = ["PERCEIVED", "ordering_metric", "real_pieces", "score_images", "score_sequences", "shuffled"]
 
 PERCEIVED: dict[str, Metric] = FEATURED | WORDED
-SATURATED = 0.98  # of the two-sample AUC, from which on for all families trees over pixels order nothing
+SATURATED = 0.98  # where the two-sample AUC of all families is at least this, it no longer ranks them, and another does
 
 Scores = tuple[dict[str, float], dict[str, float]]
 
@@ -80,13 +80,13 @@ def shuffled(train: Dataset, n: int, length: int) -> Tensor:
     return rows.gather(1, order.argsort(dim=1, stable=True))
 
 
-def ordering(kinds: list[dict[str, float]]) -> str:
+def ordering_metric(metrics: list[dict[str, float]]) -> str:
     """Return the key of the metric that orders samples: trees where they tell families apart, else features or n-grams.
 
     Args:
-        kinds: the metrics of each row.
+        metrics: those of each row.
     """
-    scored = [one for one in kinds if one]
+    scored = [one for one in metrics if one]
     trees = [one["c2st"] for one in scored if "c2st" in one]
     if trees and (min(trees) < SATURATED or not all("kernel_distance" in one for one in scored)):
         return "c2st"

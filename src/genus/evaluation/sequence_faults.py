@@ -32,8 +32,10 @@ def find_sequence_faults(
     - copies: samples that stand in the training set more often than held-out rows do, by Fisher's exact test: whole rows, or
       pieces of 50 symbols of one long sequence, which no honest model repeats. An accusation from 2 % on. Where rows are so
       short that held-out ones stand in training too, honest draws do, and sharp ones more often: an accusation where half of
-      the samples do beyond that share, a flaw from a tenth on. Of numbers such as sound, near copies too, as of tables.
-    - leaked: samples that stand among held-out rows, beyond as many for each record as among training rows.
+      the samples do beyond that share, a flaw from a tenth on. In sequences of numbers, such as sound, near copies are looked
+      for where no others were found.
+    - leaked: samples that equal held-out rows, if they are more than half as many as those that equal training rows, and at
+      least 2 % and twice what training copies lead one to expect of so many rows.
     - symbols that are hardly ever drawn; lengths and repetitions that three of four times exceed those of real rows, or fall
       short of them, by the test of Mann and Whitney.
 
@@ -67,13 +69,14 @@ def _found_again(space: Space, samples: Tensor, train: Tensor, unseen: Tensor, c
     in_train, usual = (stands_in(space, x, train, length, consecutive) for x in (wanted, held))
     in_held = stands_in(space, wanted, unseen, length, consecutive) & ~in_train
     share, chance = float(in_train.mean()), float(usual.mean())
-    noun = f"pieces of {length} symbols that stand in the training text" if consecutive else "training rows drawn again"
+    whole = f"the {length}-symbol pieces of the samples" if consecutive else "the samples"
+    noun = "also in the training text" if consecutive else "training rows drawn again"
     figures = {"share": share, "held_out_share": chance}
     found = []
-    if _more(int(in_train.sum()), len(wanted), int(usual.sum()), len(held)) < DOUBT:
+    if _fisher_p_value(int(in_train.sum()), len(wanted), int(usual.sum()), len(held)) < DOUBT:
         over, short = share - chance, chance > CHANCE
         beside = f", where {percent(chance)} of held-out rows are" if short else ""
-        said = f"{percent(share)} of the samples are {noun}{beside}"
+        said = f"{percent(share)} of {whole} are {noun}{beside}"
         kind = "accused" if over >= (MOSTLY if short else COPIED) else "flaw" if over >= MANY else ""
         if kind:
             found.append(Finding(kind, "copies", said, figures))  # type: ignore[arg-type]
@@ -81,7 +84,7 @@ def _found_again(space: Space, samples: Tensor, train: Tensor, unseen: Tensor, c
     leaked, expected = float(in_held.mean()), share / records
     if leaked >= COPIED + 2 * expected and leaked > share / 2:
         beside = f"where {percent(share)} stand among training rows"
-        said = f"{percent(leaked)} of the samples stand among the held-out rows, {beside}"
+        said = f"{percent(leaked)} of {whole} stand among the held-out rows, {beside}"
         found.append(Finding("accused", "leaked", said, {"share": leaked, "training_share": share}))
     return found
 
@@ -91,8 +94,8 @@ def _pieces(x: Tensor, length: int, consecutive: bool) -> Tensor:
     return x[:, :whole].reshape(-1, length)
 
 
-def _more(a: int, n: int, b: int, m: int) -> float:
-    """Return the probability of so many as a of n where b of m are the same share, Fisher's exact test of one side."""
+def _fisher_p_value(a: int, n: int, b: int, m: int) -> float:
+    """Return the p-value of Fisher's exact test, one-sided, that a of n is a greater share than b of m."""
     from scipy.stats import hypergeom
 
     return float(hypergeom.sf(a - 1, n + m, a + b, n))
@@ -112,7 +115,7 @@ def _symbols_lacking(space: Space, samples: Tensor, real: Tensor) -> list[Findin
     assert isinstance(kind, Category)
     there, drawn = (_rows_with(symbols(space, x), kind.states) for x in (real[:5000], samples))
     n, m = min(len(real), 5000), len(samples)
-    p = [_more(int(a), n, int(b), m) if b * n <= RARE * a * m else 1.0 for a, b in zip(there, drawn, strict=True)]
+    p = [_fisher_p_value(int(a), n, int(b), m) if b * n <= RARE * a * m else 1.0 for a, b in zip(there, drawn, strict=True)]
     lacking = [str(kind.levels[i]) for i, doubt in enumerate(holm(p)) if doubt < DOUBT]
     if not lacking:
         return []

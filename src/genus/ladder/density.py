@@ -24,7 +24,7 @@ __all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
 
 BOUND_DRAWS = 16  # importance weights by which bounds are estimated, wherever rows are scored
 VALUES_AT_ONCE = 50_000  # rows times values of a column whose densities are computed together
-AT_ONCE = 2**21  # numbers of rows, times draws, whose importance weights are computed together: 8 MB, which caches hold
+AT_ONCE = 2**21  # the most entries, rows x columns x draws, whose importance weights are computed together: 8 MB, in caches
 
 
 class ApproximateDensity(GenerativeModel):
@@ -74,9 +74,10 @@ class ApproximateDensity(GenerativeModel):
             return self._noise(check_count(n))
 
     def elbo(self, x: Tensor, c: Tensor | None = None, seed: int | None = None, noise: Tensor | None = None) -> Tensor:
-        """Return a lower bound on log p(x|c), one draw of it, constants included.
+        """Return one draw of a lower bound of log p(x|c): its mean over draws is at most that, a single draw may be more.
 
-        Training and evaluation mode give the same by the same seed, unless the model was made with dropout.
+        Training and evaluation mode give the same by the same seed, unless the model was made with dropout. Constants are
+        included.
 
         Args:
             x: rows (B, *shape) in data units.
@@ -110,7 +111,7 @@ class ApproximateDensity(GenerativeModel):
         return type(self)._conditional is not Imputation._conditional
 
     def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
-        """Draw rows that lack the same columns by the family's own way, and all others together, from weighted candidates.
+        """Return what draws rows that lack the same columns by the family's own way, others together from weighted candidates.
 
         Where nearly every row lacks other columns, a way that handles one set of columns at a time takes hours.
         """

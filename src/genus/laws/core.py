@@ -49,7 +49,7 @@ def context_rows(c: Tensor | None, n: int) -> Tensor | None:
 
 class Waits(TorchDispatchMode):
     """Count what a GPU would let the processor wait for: numbers that Python reads, results whose size depends on values, and,
-    where there is a GPU, copies from it. On a processor `tolist` and `numpy` are not seen.
+    where there is a GPU, copies from it. On a CPU `tolist` and `numpy` are not seen.
     """
 
     WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "equal")

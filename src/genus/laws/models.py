@@ -18,9 +18,10 @@ from torch import Tensor
 
 from genus.errors import GenusError, ModelFileError
 from genus.files import load, save
-from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, isolated, map_batches
+from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, map_batches
 from genus.laws.core import LawError, Waits, base_measure, context_rows, every_datum, require, require_close
 from genus.models import MarkovChain, Mixture
+from genus.random import isolated
 from genus.space import Category, Lattice
 from genus.training import fit
 
@@ -31,7 +32,7 @@ __all__ = [
     "files_keep_the_model",
     "frequencies_are_probabilities",
     "gradients_reach_every_parameter",
-    "losses_do_not_wait",
+    "losses_do_not_synchronise",
     "mass_is_one",
     "mass_is_one_by_quadrature",
     "require_frequencies",
@@ -106,7 +107,7 @@ def samples_are_data(model: GenerativeModel, x: Tensor, c: Tensor | None) -> boo
     try:
         model.space.check(first, "a sample")
     except GenusError as error:
-        raise LawError(f"{name}.sample gives what is no data of its space: {error}") from error
+        raise LawError(f"{name}.sample draws rows that are not in its space: {error}") from error
     none = model.sample(0, context_rows(c, 1)).shape
     require(none == (0, *model.space.shape), f"{name}.sample(0) has the shape {tuple(none)}, not (0, *space.shape)")
     return True
@@ -210,8 +211,8 @@ def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tenso
     mass, error = estimate
     require(
         mass < 1 + SIGMAS * error + EVIDENCE_SLACK,
-        f"{type(model).__name__}: its bound is none, since the mass of the evidence is {mass:.4g}, more than 1 (standard error"
-        f" {error:.2g})",
+        f"{type(model).__name__}: its elbo is no lower bound, since the mass of the evidence is {mass:.4g}, more than 1"
+        f" (standard error {error:.2g})",
     )
     return True
 
@@ -254,9 +255,10 @@ def _mass(
 def frequencies_are_probabilities(
     model: TractableDensity, x: Tensor, c: Tensor | None, draws: int = 20_000, prefix: Tensor | None = None
 ) -> bool:
-    """Check that the frequency of every datum among samples is its probability, within five standard errors.
+    """Check that the frequency of every datum among samples is its probability, within five standard errors and two draws.
 
     Args:
+        draws: the number of samples.
         prefix: the values (m,) of the first positions of a chain rule, in its order, which samples go on from.
     """
     points = every_datum(model.space)
@@ -366,10 +368,10 @@ def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor
     return True
 
 
-def losses_do_not_wait(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """Check that no loss, nor its gradient, asks for a number that a GPU has yet to compute, so that steps are queued ahead.
+def losses_do_not_synchronise(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+    """Check that no loss, nor its gradient, makes the CPU wait for a number from a GPU, as `.item()` does, between steps.
 
-    Whole numbers with atoms (a `Lattice`) are not checked on a processor: there the mass of the atoms is summed only for rows
+    Whole numbers with atoms (a `Lattice`) are not checked on a CPU: there the mass of the atoms is summed only for rows
     that lie off them, whose number Python reads; on a GPU it is summed for all rows.
     """
     if x.device.type == "cpu" and any(isinstance(kind, Lattice) and kind.atoms for kind in model.space.kinds):

@@ -12,9 +12,9 @@ from torch import Tensor
 from genus.divergences.f import DIVERGENCES
 from genus.divergences.games import Game
 from genus.errors import DataError, GenusError
-from genus.ladder import GenerativeModel, Loss, Size, TractableDensity, isolated
+from genus.ladder import GenerativeModel, Loss, Size, TractableDensity
 from genus.models.critic import Critic, adversarial_losses, generator_net
-from genus.random import draw_indices, gumbel_like, rng, uniform_like
+from genus.random import draw_indices, gumbel_like, isolated, rng, uniform_like
 from genus.space import Lattice, Real, Space
 
 __all__ = ["Adversarial", "adversarial"]

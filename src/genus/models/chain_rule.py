@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from genus.codec import Codec
 from genus.errors import DataError, GenusError
-from genus.ladder import TractableDensity, check_count, isolated
+from genus.ladder import TractableDensity, check_count
 from genus.ladder.conditions import Conditions, draw_where
 from genus.models.sampling import GenerationOptions, checked_prefixes, draw_positions, total_length
 from genus.nets.heads import Coordinates, SamplingOptions
 from genus.nets.state import evaluating
+from genus.random import isolated
 from genus.space import Category, Lattice, Real, Space, Time
 
 __all__ = ["ChainRule", "checked_order", "nothing_to_learn"]

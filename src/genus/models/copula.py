@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.quasirandom import SobolEngine
 
 from genus.errors import DataError, GenusError, NotFittedError
-from genus.ladder import Learned, TractableDensity, WithContext, isolated
+from genus.ladder import Learned, TractableDensity, WithContext
 from genus.ladder.unknown import (
     MAX_COMBINATIONS,
     Combinations,
@@ -28,7 +28,7 @@ from genus.models.patterns import BlankPatterns, set_blanks
 from genus.models.recursion import Chains, arrange
 from genus.models.scores import LevelScores, NumberScores, Scored, column_scores
 from genus.nets.room import Numbers, afford
-from genus.random import gumbel_like, normal_like, rng
+from genus.random import gumbel_like, isolated, normal_like, rng
 from genus.space import Real, Space
 
 __all__ = ["GaussianCopula"]

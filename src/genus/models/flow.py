@@ -12,19 +12,20 @@ from torch import Tensor, nn
 from genus.compiled import is_traced
 from genus.configurable import from_json
 from genus.errors import DataError, GenusError
-from genus.ladder import Size, TractableDensity, check_count, isolated, map_batches
+from genus.ladder import Size, TractableDensity, check_count, map_batches
 from genus.models.bases import Base, make_base
 from genus.models.continuous import ContinuousDensity
 from genus.nets.dilated import GatedStack
 from genus.nets.masked import MaskedMLP
 from genus.nets.state import evaluating
+from genus.random import isolated
 from genus.space import Lattice, Real, Space
 from genus.transforms import ActNorm, Chain, Inverse, Logit, MaskedAutoregressive, SoftClip, Transform
 
 __all__ = ["Flow", "NormalisingFlow"]
 
 SMALL_IMAGE = 256  # pixels up to which dequantisation is variational; beyond, the nets of its noise outgrow the flow's
-CACHED_ROWS = 2048  # density at a time on a processor, so that hidden layers stay in its cache
+CACHED_ROWS = 2048  # density at a time on a CPU, so that hidden layers stay in its cache
 
 
 class NormalisingFlow(ContinuousDensity):
@@ -46,8 +47,8 @@ class NormalisingFlow(ContinuousDensity):
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """Return variational dequantisation (Ho et al. 2019, arXiv:1902.00275) for small images of whole numbers.
 
-        On the digits it is worth 3 to 8 nats in the same time. `noise` is an argument of `Dequantised`, which
-        `genus.build` puts around a flow for whole numbers.
+        On scikit-learn's digits it is worth 3 to 8 nats an image in the same time. `noise` is an argument of `Dequantised`,
+        which `genus.build` puts around a flow for whole numbers.
         """
         small = not space.is_table and space.dim <= SMALL_IMAGE
         return {"noise": "variational"} if small and space.columns(Lattice) else {}  # `Lattice` is whole numbers
@@ -268,7 +269,7 @@ class RepeatedFlow(NormalisingFlow):
     # How many transforms `default_hyperparameters` takes for fewer than 1,000 rows; for more rows it takes 2.5 times as many.
     # Couplings, each of which moves half of the coordinates, set 4, so that they have 4 or 10 where others have 2 or 5.
     few_transforms = 2
-    WIDEST = 2048  # the most coordinates for which transforms have a linear map of them all, whose weights are their square
+    WIDEST = 2048  # the most coordinates for which a masked transform has a linear map of them all, with D^2 weights
 
     def __init__(
         self,

@@ -17,8 +17,8 @@ from genus.space import Real, Space
 
 __all__ = ["GPT"]
 
-CACHE = 2**28  # keys and values at once, of all rows that are sampled together
-TOKENS = 2**14  # in one pass that needs no gradients: its memory does not grow with the number of rows
+CACHE = 2**28  # the most numbers in the cache of keys and values of rows that are sampled together: 1 GB
+TOKENS = 2**14  # the most tokens in one pass without gradients, so that its memory does not grow with the rows
 
 
 class GPT(Autoregressive, name="gpt"):
@@ -32,7 +32,8 @@ class GPT(Autoregressive, name="gpt"):
         layers: the number of blocks, each of attention and a dense net.
         heads: the number of heads of every attention.
         window: the number of positions it looks back; by default the length of the data. Longer sequences slide through it.
-        dropout: the share of tokens, and of the outputs of every part of a block, that are dropped in training.
+        dropout: the probability of dropping a feature of the tokens, and of what attention and the dense nets add to them, at
+            all positions of a sequence alike.
         components: the number of components of the mixtures that model numbers.
         order: the order of the columns of a table; by default their own. For several orders take a `Stack` of as many, whose
             density is the mean of theirs, weighted by validation rows.
@@ -69,7 +70,10 @@ class GPT(Autoregressive, name="gpt"):
         order: Sequence[int] | None = None,
     ) -> None:
         if min(width, layers, heads) < 1 or width % (2 * heads):
-            raise GenusError(f"width must be a multiple of twice the heads; got width={width}, heads={heads}, layers={layers}.")
+            raise GenusError(
+                f"layers and heads must be 1 or more, and width a multiple of twice the heads; got width={width},"
+                f" heads={heads}, layers={layers}."
+            )
         if window is not None and window < 1:
             raise GenusError(f"window is the number of positions that the model looks back, 1 or more; got {window}.")
         super().__init__(space, context, order)
@@ -77,7 +81,7 @@ class GPT(Autoregressive, name="gpt"):
         self.fit_defaults = self._fit_defaults(width, space.dim)  # type: ignore[misc]
         if space.is_table:  # learned by heart long before a budget ends: small steps, and the average of their weights
             small = {"learning_rate": 4e-3, "batch_size": 256, "ema_decay": 0.995}
-            # Half precision has three digits, and columns may follow from others to four.
+            # bfloat16 keeps three digits, too few where one column determines another to four.
             numbers = {} if self.regression is None else {"learning_rate": 8e-3, "precision": "32-true"}
             self.fit_defaults = {**self.fit_defaults, **small, **numbers}  # type: ignore[misc]
         self.max_rows = max(1, CACHE // (2 * layers * width * (window or space.dim)))

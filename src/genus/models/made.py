@@ -16,8 +16,8 @@ from genus.models.chain_rule import checked_order, nothing_to_learn
 from genus.models.orders import SeveralOrders
 from genus.nets.heads import Coordinates
 from genus.nets.masked import MaskedMLP
-from genus.nets.regression import KnownNumbers, Unit, regressed
-from genus.nets.tokens import NARROW, ColumnOutputs, Columns, singles, spread_
+from genus.nets.regression import KnownNumbers, LocScale, regressed
+from genus.nets.tokens import NARROW, ColumnOutputs, Columns, modules_by_position, spread_
 from genus.space import Parts, Real, Space
 
 __all__ = ["MADE"]
@@ -92,7 +92,7 @@ class MADE(SeveralOrders, name="made"):
         self.regression = regressed(space, orders)
         residuals = self.regression is not None
         self.tokens = Columns(space, own, seen, residuals)
-        self.singles = singles(space, own, lambda one: Columns(one, [0], seen, residuals))
+        self.singles = modules_by_position(space, own, lambda one: Columns(one, [0], seen, residuals))
         self.outputs = ColumnOutputs(space, own, None, components, modelled)
         sizes = (self.tokens.widths, hidden, self.outputs.widths, self.context_dim)
         self.nets = nn.ModuleList(MaskedMLP(*sizes, **options, places=pixel_positions(space)) for _ in range(orders))
@@ -165,7 +165,7 @@ class MADE(SeveralOrders, name="made"):
             self._read_orders = self.orders.tolist()
         return self._read_orders
 
-    def _seen(self, x: Tensor, parts: Parts, k: int) -> tuple[Unit | None, Tensor]:
+    def _seen(self, x: Tensor, parts: Parts, k: int) -> tuple[LocScale | None, Tensor]:
         """Return where the mixtures of rows x stand in the k-th order, and what its net sees, (B, its inputs)."""
         unit, residual = (None, None) if self.regression is None else self.regression(parts.u, k)
         return unit, self.tokens(x, self.dtype, residual, parts)

@@ -16,7 +16,7 @@ from genus.models.autoregressive import Autoregressive
 from genus.nets.dilated import DilatedMemory
 from genus.nets.heads import Coordinates
 from genus.nets.prediction import LinearPrediction
-from genus.nets.regression import Unit
+from genus.nets.regression import LocScale
 from genus.nets.tokens import NARROW, SeriesOutputs, SeriesTokens, SharedOutputs, SharedTokens
 from genus.space import Real, Space
 
@@ -104,7 +104,7 @@ class WaveNet(Autoregressive, name="wavenet"):
         if self.prediction is not None:
             self.prediction.measure(self.space.split(x).u, self._context_features(c))
 
-    def _unit(self, x: Tensor, c: Tensor | None) -> Unit | None:
+    def _unit(self, x: Tensor, c: Tensor | None) -> LocScale | None:
         """Return what linear prediction says of every element of x (B, T), (B T, 1); None without it."""
         return None if self.prediction is None else self.prediction(self.space.split(x).u, self._context_features(c))
 

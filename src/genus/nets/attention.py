@@ -31,7 +31,8 @@ class Transformer(CausalNet):
         width: the width of tokens and outputs.
         layers: the number of blocks.
         heads: the number of heads of every attention; width / heads is even.
-        window: output i attends to tokens i - window + 1 ... i, so a longer sequence slides through it.
+        window: the number of positions that attention sees, its own among them, so that longer sequences slide through it. As
+            `forward` puts a token before the others, output i sees tokens i - window ... i - 1, of which -1 is the learned one.
         dropout: the probability of dropping a feature of the tokens, and of what attention and MLP add to the residual stream.
         context_dim: the width of the context's features.
     """

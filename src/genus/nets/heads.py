@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from genus.compiled import is_traced
 from genus.errors import GenusError
 from genus.nets.cells import Cells, atom_cells, lattice_cells
-from genus.nets.regression import Unit
+from genus.nets.regression import LocScale
 from genus.random import gumbel_like, normal_like, rng, uniform_like
 from genus.space import Lattice, Parts, Space
 
@@ -159,7 +159,7 @@ class Coordinates:
         self.loc = shape[:, :, 1]
         self.log_scale = FLOOR + F.softplus(shape[:, :, 2] - FLOOR)
 
-    def moved(self, unit: Unit | None) -> Coordinates:
+    def moved(self, unit: LocScale | None) -> Coordinates:
         """Return these distributions with their mixtures where a unit is, and in its lengths; None leaves them as they are."""
         rest = self.head.cells.rest
         if unit is not None and len(rest):

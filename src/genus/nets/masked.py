@@ -80,7 +80,7 @@ class MaskedMLP(nn.Module):
             nn.init.zeros_(self.direct.weight)
         if context_dim:
             nn.init.zeros_(self.contexts[-1].weight)  # type: ignore[arg-type]
-        # Hidden units of degree 0 see no input, so without a context they would be constants; one coordinate leaves no other.
+        # Hidden units of degree 0 see no input: without a context they would be constants, and are made only where D = 1.
         least = 0 if context_dim or self.dim == 1 else 1
         self.degrees = [[least + k * max(self.dim - least, 1) // h for k in range(h)] for h in hidden]
         groups = torch.arange(self.dim)

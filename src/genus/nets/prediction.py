@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.nets.dilated import Frames
-from genus.nets.regression import Unit
+from genus.nets.regression import LocScale
 
 __all__ = ["LinearPrediction", "reflections", "step_up"]
 
@@ -140,12 +140,12 @@ class LinearPrediction(nn.Module):
             a = step_up((_bounded(numbers[..., :-1].double()) / 2).tanh())
             return torch.cat([a.flip(-1).to(numbers.dtype), numbers[..., -1:]], dim=-1)
 
-    def of(self, newest: Tensor, numbers: Tensor) -> Unit:
+    def of(self, newest: Tensor, numbers: Tensor) -> LocScale:
         """Return location and scale (M, 1) of the elements after windows newest (M, taps), by numbers (M, taps + 1)."""
         loc = torch.linalg.vecdot(newest.to(numbers.dtype), numbers[:, :-1]).unsqueeze(1)
-        return Unit(loc, numbers[:, -1:].exp())
+        return LocScale(loc, numbers[:, -1:].exp())
 
-    def forward(self, u: Tensor, c: Tensor | None) -> Unit:
+    def forward(self, u: Tensor, c: Tensor | None) -> LocScale:
         """Return locations and scales (B T, 1) of all elements of u (B, T), standardised, given features c (B, context_dim)."""
         numbers = self.frames.spread(self.numbers(c), u.shape[1]).expand(len(u), -1, -1)
         return self.of(self.windows(u).flatten(0, 1), numbers.flatten(0, 1))

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from genus.errors import DataError
 from genus.space import Category, Lattice, Space
 
-__all__ = ["KnownNumbers", "Regression", "Unit", "regressed"]
+__all__ = ["KnownNumbers", "Regression", "LocScale", "regressed"]
 
 ROWS = 20_000  # that covariances are measured on
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the variance of a number; at least a tenth over the rows
 NOISE = 0.5  # nats a row, by which a stronger ridge must be better
 
 
-class Unit(NamedTuple):
+class LocScale(NamedTuple):
     """Hold where mixtures of numbers stand, and their unit of length, both standardised.
 
     Attributes:
@@ -98,7 +98,7 @@ class Regression(nn.Module):
                     "A column is predicted from one that does not come before it, or its deviation is not positive."
                 )
 
-    def forward(self, u: Tensor, k: int = 0) -> tuple[Unit, Tensor]:
+    def forward(self, u: Tensor, k: int = 0) -> tuple[LocScale, Tensor]:
         """Return the predictions by the k-th order and what nets see of the residuals, (B, D).
 
         Args:
@@ -107,7 +107,7 @@ class Regression(nn.Module):
         """
         u = u.to(self.mean.dtype)
         loc = self.mean + (u - self.mean) @ self.weight[k].T
-        return Unit(loc, self.scale[k]), ((u - loc) / self.scale[k]).asinh()  # a few residuals are hundreds of deviations
+        return LocScale(loc, self.scale[k]), ((u - loc) / self.scale[k]).asinh()  # a few residuals are hundreds of deviations
 
     def start(self, n: int, k: int = 0) -> KnownNumbers:
         """Return what is known of n rows before their first column, in the k-th order."""
@@ -158,11 +158,11 @@ class KnownNumbers:
         self.regression, self.k = regression, k
         self.u = regression.mean.expand(n, -1).clone()
 
-    def unit(self, column: int) -> Unit:
+    def unit(self, column: int) -> LocScale:
         """Return the prediction (n, 1) of a column by those that are known, and its deviation (1,)."""
         own, mean = self.regression, self.regression.mean
         loc = mean[column] + (self.u - mean) @ own.weight[self.k, column]
-        return Unit(loc[:, None], own.scale[self.k, column : column + 1])
+        return LocScale(loc[:, None], own.scale[self.k, column : column + 1])
 
     def add(self, column: int, value: Tensor) -> Tensor:
         """Take the values (n, 1) of a column in, and return what nets see of their residuals, (n, 1)."""

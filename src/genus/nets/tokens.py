@@ -1,4 +1,4 @@
-"""Coordinates on their way into a causal net and out of it: what it is given of each, and the distribution of each."""
+"""Map coordinates to tokens, the vectors that a causal net takes, and its outputs to a distribution of each coordinate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genus.nets.cells import Cells
 from genus.nets.dense import linear
 from genus.nets.heads import Coordinates, Head
-from genus.nets.regression import Unit
+from genus.nets.regression import LocScale
 from genus.space import Category, Lattice, Parts, Space
 
 __all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SeriesOutputs", "SeriesTokens", "SharedOutputs", "SharedTokens"]
@@ -19,7 +19,7 @@ __all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SeriesOutputs", "SeriesT
 NARROW = Lattice.NARROW  # a lattice of at most so many values is seen, and modelled, value by value
 
 
-def singles(space: Space, order: Sequence[int], make: Callable[[Space], nn.Module]) -> nn.ModuleList:
+def modules_by_position(space: Space, order: Sequence[int], make: Callable[[Space], nn.Module]) -> nn.ModuleList:
     """Return a module for the coordinate at every position; coordinates of one kind share theirs."""
     made: dict[int, nn.Module] = {}
     for column in order:
@@ -38,8 +38,8 @@ class SharedTokens(nn.Module):
     Args:
         space: a sequence, or anything whose coordinates share a kind.
         width: of the net.
-        limit: the widest lattice whose values have an embedding each.
-        size: of the numbers in an embedding; by default so small that it has length 1.
+        limit: the values of a lattice of at most so many have an embedding each.
+        size: the standard deviation of the numbers in an embedding; by default width**-0.5, so that its length is about 1.
     """
 
     def __init__(self, space: Space, width: int, limit: int = NARROW, size: float | None = None) -> None:
@@ -95,14 +95,14 @@ class SharedOutputs(nn.Module):
         self.linear = linear(width, self.head.width)
         spread_(self.linear, [self.head])
 
-    def log_prob(self, h: Tensor, x: Tensor, unit: Unit | None = None) -> Tensor:
+    def log_prob(self, h: Tensor, x: Tensor, unit: LocScale | None = None) -> Tensor:
         """Return the log-density of every element of x (B, P), (B, P), in nats, given the outputs h (B, P, width).
 
-        `unit` says where the mixtures stand, (B P, 1); by default at 0.
+        `unit` has the location (B P, 1) and the scale by which mixtures are moved; None leaves them.
         """
         return self.head(self.linear(h).flatten(0, 1)).moved(unit).log_prob(x.reshape(-1, 1)).view(x.shape)
 
-    def at(self, i: int, h: Tensor, unit: Unit | None = None) -> Coordinates:
+    def at(self, i: int, h: Tensor, unit: LocScale | None = None) -> Coordinates:
         """Return the distribution of the element at position i, given the output h (B, width) there, and the unit (B, 1)."""
         return self.head(self.linear(h)).moved(unit)
 
@@ -208,7 +208,7 @@ class Columns(nn.Module):
         numbers = [c for c in range(space.dim) if number[c]]
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.long), persistent=False)
         self.register_buffer("number_at", torch.tensor([place[c] for c in numbers], dtype=torch.long), persistent=False)
-        # Nothing but numbers, in place.
+        # Whether x holds numbers alone, in their order: `forward` then returns u as it is.
         self.plain = numbers == self.order and not self.cells.total and not any(phases) and not residuals
         phase_at = [place[c] + number[c] + size[c] + k for c in range(space.dim) for k in range(phases[c])]
         self.register_buffer("phase_at", torch.tensor(phase_at, dtype=torch.long), persistent=False)
@@ -254,9 +254,9 @@ class ColumnTokens(nn.Module):
     def __init__(self, space: Space, order: Sequence[int], width: int, limit: int = NARROW, residuals: bool = False) -> None:
         super().__init__()
         self.columns = Columns(space, order, limit, residuals)
-        self.singles = singles(space, order, lambda one: Columns(one, [0], limit, residuals))
+        self.singles = modules_by_position(space, order, lambda one: Columns(one, [0], limit, residuals))
         self.weight = nn.Parameter(torch.randn(self.columns.total, width) * width**-0.5)
-        # Not zero: a net that norms its tokens would see of a number alone no more than its sign.
+        # Not zero: RMSNorm would scale the token x w of a lone number x to the sign of x times w.
         self.bias = nn.Parameter(torch.randn(len(order), width) * width**-0.5)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -292,7 +292,7 @@ class ColumnOutputs(nn.Module):
         super().__init__()
         self.space = space
         self.head = Head(space, components, limit)
-        self.heads = singles(space, order, lambda one: Head(one, components, limit))
+        self.heads = modules_by_position(space, order, lambda one: Head(one, components, limit))
         self.widths: list[int] = [head.width for head in self.heads]  # type: ignore[misc]
         self.linear = None if width is None else nn.ModuleList(linear(width, w) for w in self.widths)
         for layer, head in zip(self.linear or (), self.heads, strict=False):
@@ -308,7 +308,7 @@ class ColumnOutputs(nn.Module):
 
     index: Tensor
 
-    def log_prob(self, h: Tensor, x: Tensor, unit: Unit | None = None, parts: Parts | None = None) -> Tensor:
+    def log_prob(self, h: Tensor, x: Tensor, unit: LocScale | None = None, parts: Parts | None = None) -> Tensor:
         """Return the log-density of every coordinate of x (B, *shape), (B, D), in nats.
 
         Args:
@@ -321,7 +321,7 @@ class ColumnOutputs(nn.Module):
             h = torch.cat([layer(h[:, p]) for p, layer in enumerate(self.linear)], dim=1)
         return self.head(h if self.sorted else h[:, self.index]).moved(unit).log_prob(x, parts)
 
-    def at(self, i: int, h: Tensor, unit: Unit | None = None) -> Coordinates:
+    def at(self, i: int, h: Tensor, unit: LocScale | None = None) -> Coordinates:
         """Return the distribution of the coordinate at position i, given the output h (B, width) there.
 
         Args:
@@ -336,7 +336,8 @@ class ColumnOutputs(nn.Module):
 def near_(weight: Tensor, size: float) -> None:
     """Start embeddings of a lattice's values, in order, (values, width), alike where values are near.
 
-    They are random Fourier features (Rahimi and Recht 2007), numbers of this size.
+    They are random Fourier features (Rahimi and Recht 2007) of the place from -1 to 1, with frequencies of deviation 8 and a
+    root mean square of `size`.
     """
     count, width = weight.shape
     place = torch.linspace(-1, 1, count).unsqueeze(1)
@@ -344,9 +345,10 @@ def near_(weight: Tensor, size: float) -> None:
 
 
 def spread_(layer: nn.Linear, heads: Sequence[Head]) -> None:
-    """Start with flat tables and with mixtures whose components stand apart, over what standardised data cover.
+    """Start an output layer with equal probabilities of levels, and mixtures of equal weights with means from -1.5 to 1.5.
 
-    The numbers of the heads follow one another in the layer's output.
+    Weights are 0. The numbers of the heads follow one another in the layer's output: logits of levels, then for each mixture
+    of m components m logits, m means and m logarithms of scales, -log m each.
     """
     starts: dict[tuple[int, int, int], Tensor] = {}
     sizes = [(head.tables, head.components, (head.width - head.tables) // (3 * head.components)) for head in heads]

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.ladder import Calibration, isolated
+from genus.ladder import Calibration
 from genus.ladder.calibration import LEVELS
 from genus.questions.conditional import ColumnGiven
+from genus.random import isolated
 
 __all__ = ["by_probability", "calibration_error", "error_by_chance", "interval_of", "measured", "mended", "places_of"]
 

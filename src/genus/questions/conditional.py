@@ -11,8 +11,9 @@ from torch import Tensor
 
 from genus.errors import GenusError
 from genus.kinds import Kind
-from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, isolated, map_batches
+from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, map_batches
 from genus.ladder.unknown import all_values, set_columns
+from genus.random import isolated
 from genus.space import Space
 
 __all__ = ["ColumnGiven", "column_given", "points_of"]

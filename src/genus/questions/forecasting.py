@@ -15,8 +15,8 @@ from genus.codec import Codec
 from genus.data import read
 from genus.errors import DataError, GenusError
 from genus.kinds.checks import is_batch
-from genus.ladder import GenerativeModel, isolated
-from genus.random import draw_indices
+from genus.ladder import GenerativeModel
+from genus.random import draw_indices, isolated
 from genus.space import Category, Space
 
 __all__ = ["Forecast", "forecast", "infill"]

@@ -16,10 +16,11 @@ from genus.codec.arrow import is_numeric, without_dictionary
 from genus.codec.relations import exact_numbers
 from genus.data import Dataset
 from genus.errors import GenusError
-from genus.ladder import ApproximateDensity, GenerativeModel, isolated
+from genus.ladder import ApproximateDensity, GenerativeModel
 from genus.ladder.related import candidates
 from genus.questions.conditional import column_given
 from genus.questions.reading import BROKEN, held, known_cells, read_for, related_rows, rows_by_cells
+from genus.random import isolated
 
 __all__ = ["predict_related"]
 

@@ -15,9 +15,10 @@ from genus.codec import Codec
 from genus.codec.tabular import as_table
 from genus.errors import DataError, GenusError
 from genus.kinds import Category
-from genus.ladder import GenerativeModel, isolated
+from genus.ladder import GenerativeModel
 from genus.ladder.conditions import Conditions
 from genus.ladder.unknown import all_values
+from genus.random import isolated
 
 __all__ = ["balanced_rows", "rebalance", "shares_of"]
 

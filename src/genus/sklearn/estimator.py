@@ -18,9 +18,9 @@ from torch import Tensor
 from genus.data import Dataset
 from genus.data.tails import Tails
 from genus.errors import DataError
-from genus.ladder import BOUND_DRAWS, ApproximateDensity, Counted, GenerativeModel, TractableDensity, isolated, map_batches
+from genus.ladder import BOUND_DRAWS, ApproximateDensity, Counted, GenerativeModel, TractableDensity, map_batches
 from genus.ladder.functions import counted_threads
-from genus.random import draw_indices
+from genus.random import draw_indices, isolated
 from genus.registry import build, family, hyper_parameters, suggested
 from genus.sklearn.coding import GivesCodes
 from genus.sklearn.names import check_names, distinct_labels, known_family, label_codes, seed_of

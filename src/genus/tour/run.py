@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import genus.tour.chapters  # noqa: F401 - importing the chapters registers their pages
 from genus.errors import GenusError
-from genus.ladder import isolated
+from genus.random import isolated
 from genus.tour.pages import Number, Page, Picture, registered_pages
 from genus.tour.results import PageResult, Tour
 

@@ -64,7 +64,7 @@ class GradientTrainer(Trainer):
         # Fabric's wrapper of the module is not used: in one process it would only autocast, at a tenth of the time of a small
         # step and with flags that threads share. The loss is computed under `autocast` below instead.
         self.fabric.setup_module(self.module)
-        # `compute_loss` takes a loss's place among the losses and the indices of rows; `backward` takes the loss.
+        # `compute_loss` takes the index of a loss and those of rows; `backward` takes the loss.
         self.compute_loss: Callable[[int, Tensor], Tensor]
         self.backward: Callable[[Tensor], None]
         if options.precision == "32-true":
@@ -113,10 +113,10 @@ class GradientTrainer(Trainer):
         affordable = -(-rows * 100 // (PASSES_PER_STEP * EVALUATION_PERCENT * self.batch_size))  # rounded up
         return max(min(max(self.steps_per_epoch, LEAST_INTERVAL), MOST_INTERVAL), affordable)
 
-    def autocast(self, place: int, row_index: Tensor) -> Tensor:
-        """Return the loss at a place among the losses, of some rows, computed in the precision of the options."""
+    def autocast(self, loss_index: int, row_index: Tensor) -> Tensor:
+        """Return the loss of that index, of some rows, computed in the precision of the options."""
         with self.fabric.autocast():
-            return self.module(place, row_index)
+            return self.module(loss_index, row_index)
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ class GradientTrainer(Trainer):
                     f"There is not enough memory for a step on {len(row_index):,} rows; choose a smaller batch_size, a shorter"
                     " length of sequences or a smaller model."
                 ) from error
-            function = self.module.loss_functions[objective.place]
+            function = self.module.loss_functions[objective.index]
             if not (isinstance(function, Compiled) and function.compiled):
                 raise
             function.give_up(error)
@@ -245,12 +245,12 @@ class GradientTrainer(Trainer):
         # `piece` rows at a time, in the memory that so many rows take; gradients, weighted by their rows, add up in `grad`.
         piece = min(objective.piece or len(row_index), -(-len(row_index) // self.options.accumulate))
         if piece >= len(row_index):
-            loss = self.compute_loss(objective.place, row_index)
+            loss = self.compute_loss(objective.index, row_index)
             self.backward(loss)
             return loss
         losses = []
         for part in row_index.split(piece):
-            loss = self.compute_loss(objective.place, part) * (len(part) / len(row_index))
+            loss = self.compute_loss(objective.index, part) * (len(part) / len(row_index))
             self.backward(loss)
             losses.append(loss.detach())
         return torch.stack(losses).sum()

@@ -92,11 +92,13 @@ def fit(
         validation: the share of rows held out (at most 20 000), or rows of their own in any form that `data` takes, or None.
             A model that counts does not stop early, so a share is ignored and all rows train it.
             With max_seconds, a training that evaluates repeatedly does so on a random choice of these rows, 256 or more (16 of
-            long sequences), so that an evaluation takes a thirtieth of the time; one that evaluates once uses all of them.
+            long sequences), so that an evaluation takes a thirtieth of the time; one that evaluates once does so at its end, on
+            as many as take a tenth of the time, or a second where that is more.
             Charts, types and levels of columns were measured when the data were read, on all rows; `compare` measures charts on
             training rows.
-        patience: how many evaluations without a better criterion to wait; 20. An evaluation is due once an
-            epoch, within 50 to 500 steps.
+        patience: how many evaluations without a better criterion to wait; 20. An evaluation is due once an epoch, but at least
+            50 and at most 500 steps apart; farther apart where evaluations would take over a tenth of the time. With
+            max_seconds the clock decides too.
         ema_decay: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
             This, batch_size, learning_rate, weight_decay, lr_schedule and patience default to the family's `fit_defaults`.
         max_grad_norm: the norm to which the gradient of each loss is clipped; None: not clipped.
@@ -113,7 +115,7 @@ def fit(
         compile: torch.compile the losses, from the second step on; where that fails, warn and train uncompiled. A resumed
             training then differs from an uninterrupted one by rounding.
         checkpoint: a file to resume from, written about once a minute, or at every `checkpoint_every` steps; at the end; and on
-            Ctrl-C or SIGTERM.
+            Ctrl-C, SIGTERM or SIGHUP.
         resume: go on from the checkpoint, bit for bit as if never stopped. Budgets and patience may be new ones.
         progress: a bar on a terminal, a line now and then elsewhere, both on stderr.
         fabric: a Lightning Fabric, which says the devices, nodes and precision; its loggers get each row of the history. Its
@@ -131,7 +133,7 @@ def fit(
     Raises:
         DataError: the data do not fit the model's space.
         TrainingError: a loss stopped being finite (the last good weights have been kept), or there is nothing to resume.
-        TrainingInterrupted: Ctrl-C or SIGTERM; a KeyboardInterrupt whose message says how to go on.
+        TrainingInterrupted: Ctrl-C, SIGTERM or SIGHUP; a KeyboardInterrupt whose message says how to go on.
 
     >>> from genus import MAF, Real, Space, fit
     >>> x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
@@ -213,7 +215,7 @@ def _fit_one(
     options: FitOptions,
     interrupt: Interrupt,
     losses: Sequence[Loss] | None = None,
-    own_losses: bool = False,
+    callers_losses: bool = False,
     title: str = "",
     group: Group | None = None,
 ) -> History:
@@ -221,16 +223,16 @@ def _fit_one(
 
     Args:
         losses: to lower, none for a model that learns without gradients; None: the model's own.
-        own_losses: the losses are a caller's, so that the family's `fit_defaults` do not suit them.
+        callers_losses: the losses were passed by the caller of `fit`, so that the family's `fit_defaults` do not suit them.
         title: of the progress; by default the family's name.
         group: the processes that train together; None: this one.
     """
     group = group or Group()
-    is_counted = isinstance(model, Counted) and not own_losses
-    is_learned = isinstance(model, Learned) and not own_losses
+    is_counted = isinstance(model, Counted) and not callers_losses
+    is_learned = isinstance(model, Learned) and not callers_losses
     if losses is None:
         losses = [] if is_counted or is_learned else trainable(model, model.losses())
-    options = options.with_defaults({} if own_losses else model.fit_defaults)
+    options = options.with_defaults({} if callers_losses else model.fit_defaults)
     # Inside, genus's own draws come from the generators of this seed, which are bound to the thread (genus/random.py).
     with seed_bound(options.seed), Progress(title or model.family_name, options.progress) as bar:
         if not options.resume:
@@ -257,7 +259,7 @@ def _fit_one(
             if options.resume:
                 trainer.resume()
             history = trainer.run()
-        history.acceptance = model.measure_acceptance(getattr(train, "c", None), options.seed)
+        history.acceptance = model.measure_acceptance(train.c, options.seed)
         return history
 
 
@@ -286,7 +288,7 @@ def _fit_composed(
         history = ComposedTrainer(
             Job(model, train, held, filled_options, interrupt, bar, group or Group()), options, fit_member
         ).run()
-        history.acceptance = model.measure_acceptance(getattr(train, "c", None), options.seed)
+        history.acceptance = model.measure_acceptance(train.c, options.seed)
         return history
 
 

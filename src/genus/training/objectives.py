@@ -28,7 +28,7 @@ FUSED = ("cpu", "cuda", "mps")
 
 
 class Step(nn.Module):
-    """Compute a loss: forward(place, row_index) -> the scalar loss at that place among the losses, of the rows at the index.
+    """Compute a loss: forward(loss_index, row_index) -> the loss of that index, of the rows of these indices.
 
     It is one module around the model and all that losses bring along, so that one device and one state_dict serve them. It
     takes the rows' index, not the rows: autocast would cast a module's inputs to bfloat16, in which data in their own units
@@ -53,13 +53,13 @@ class Step(nn.Module):
         self.rows = rows
         self.device = None if rows.x.device == device else device  # where the rows of a batch are to be copied; None: nowhere
 
-    def forward(self, place: int, row_index: Tensor) -> Tensor:
-        """Return the loss at a place among the losses, of the rows at an index (B,)."""
+    def forward(self, loss_index: int, row_index: Tensor) -> Tensor:
+        """Return the loss of that index, of the rows of indices (B,)."""
         rows = self.rows[row_index]
         if self.device is not None:
             rows = rows.to(self.device)
         with self.seeded():
-            return _scalar(self.loss_functions[place](rows.x, rows.c))
+            return _scalar(self.loss_functions[loss_index](rows.x, rows.c))
 
 
 def _scalar(value: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def _scalar(value: Tensor) -> Tensor:
 class Objective:
     """Hold one loss with the parameters that it moves and their optimizers: Adam, and Muon for the matrices that it names."""
 
-    place: int  # among the losses of the training
+    index: int  # of the loss among those of the training
     name: str
     interval: int  # the loss is lowered at every such step
     parameters: list[nn.Parameter]
@@ -122,13 +122,13 @@ def make_objectives(losses: Sequence[Loss], module: nn.Module, options: FitOptio
     Muon's steps are scaled to the size of Adam's (Liu et al. 2025, arXiv:2502.16982), so that one rate serves both.
     """
     made = []
-    for place, loss in enumerate(losses):
+    for index, loss in enumerate(losses):
         parameters = list(loss.parameters)
         own = set(map(id, parameters))
         others = [p for p in module.parameters() if id(p) not in own]
         optimizers = _optimizers(loss, parameters, options, fused)
         made.append(
-            Objective(place, loss.name, loss.interval, parameters, others, optimizers, loss.after, loss.piece, loss.of_elements)
+            Objective(index, loss.name, loss.interval, parameters, others, optimizers, loss.after, loss.piece, loss.of_elements)
         )
     return made
 

@@ -16,10 +16,10 @@ from genus.codec import Codec
 from genus.codec.units import Unit
 from genus.errors import ModelFileError, NonFiniteLossError, TrainingError, lacks_memory
 from genus.files import check_types
-from genus.ladder import GenerativeModel, Loss, isolated
+from genus.ladder import GenerativeModel, Loss
 from genus.nets.room import free_memory, in_words
 from genus.nets.state import check_numbers, evaluating
-from genus.random import random_state, restore_random_state
+from genus.random import isolated, random_state, restore_random_state
 from genus.training import checkpoint
 from genus.training.checkpoint import BestWeights
 from genus.training.group import Group
@@ -33,7 +33,7 @@ __all__ = ["Job", "Trainer"]
 PROBE, LEAST_PROBE = 256, 16  # rows whose evaluation is timed, to learn how many are affordable; of long sequences fewer
 PROBE_ELEMENTS = 2**17  # the most elements of long sequences among them
 EVALUATIONS_PER_BUDGET = 30  # one evaluation takes at most 1 / 30 of max_seconds
-ONCE, LEAST_ONCE = 0.1, 1.0  # of max_seconds, or seconds, that the only evaluation of a model takes at most
+ONCE, LEAST_ONCE = 0.1, 1.0  # the only evaluation of a model takes this share of max_seconds, or these seconds if more
 SAVE_SECONDS = 60.0  # between two checkpoints
 UNIT_ROWS = 1000  # rows by whose mean length the unit of the history is chosen
 INTERRUPTED = "interrupted"  # the reason of an end for which `finish` raises TrainingInterrupted instead of returning
@@ -188,7 +188,7 @@ class Trainer(ABC):
             return (self.model.criterion(rows.x, rows.c) if criterion is None else criterion), numbers
 
     def limit_validation_rows(self, share: float, least: float = 0.0) -> None:
-        """Choose so few validation rows that an evaluation takes at most this share of max_seconds, or `least` seconds.
+        """Choose so few validation rows that an evaluation takes this share of max_seconds at most, or `least` seconds if more.
 
         The evaluation of some rows is timed, and at least these stay. All rows stay without max_seconds.
         """
@@ -209,7 +209,8 @@ class Trainer(ABC):
         """Evaluate the weights on the validation rows, keep them if they are the best so far, and return what `measure` does.
 
         Raises:
-            NonFiniteLossError: there are no validation rows, and a weight is not finite.
+            NonFiniteLossError: a weight is not finite, and no criterion would show it: there are no validation rows, or the
+                family has no criterion.
         """
         start = time.perf_counter()
         measured = (None, {}) if self.validation is None or not self.group.is_first else self.measure(self.validation)

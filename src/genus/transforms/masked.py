@@ -94,7 +94,7 @@ class MaskedAutoregressive(Transform):
         self.net.out.bias[1::2] = soft_unclip(scale.log(), self.map.bound)
 
     def elementwise(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return z and log|dz_i/dx_i|, both (B, D); entries early in the order are right whatever later entries of x are.
+        """Return z and log|dz_i/dx_i|, both (B, D). Entry i depends on x_i and those before it: later ones may hold anything.
 
         Args:
             x: (B, D).
