@@ -45,8 +45,12 @@ def filled(values: np.ndarray, lengths: np.ndarray, end: float, width: int) -> n
 
 
 def encode(space: Space, form: Form | None, source: Any) -> Tensor:
-    """Return sequences as x (N, T), with at least one end each where they end; see `Codec.encode`."""
-    values, lengths = encoded(space, form, _items(form, source))
+    """Return sequences as x (N, T), filled up with the end where there is one, one at least in each; see `Codec.encode`.
+
+    Raises:
+        DataError: there is nothing to encode, or lengths differ and there is no end.
+    """
+    values, lengths = encode_flat(space, form, _items(form, source))
     width = int(lengths.max(initial=0)) + space.ends
     if not len(lengths) or not width:
         raise DataError("There is nothing to encode; expected at least one sequence with at least one element.")
@@ -65,11 +69,11 @@ def encode_prefix(space: Space, form: Form | None, start: Any) -> Tensor:
         raise DataError(f"Only sequences have a beginning to encode; use encode for rows of {space!r}.")
     if _is_text(form) and not isinstance(start, str | bytes):
         raise DataError(f"The beginning of a text must be a string; got {type(start).__name__}.")
-    values, _ = encoded(space, form, [start if isinstance(start, str | bytes) else _array(start)], prefix=True)
+    values, _ = encode_flat(space, form, [start if isinstance(start, str | bytes) else _array(start)], prefix=True)
     return torch.from_numpy(values.astype(np.float64 if space.dtype == torch.float64 else np.float32))
 
 
-def encoded(space: Space, form: Form | None, items: Sequence[Any], prefix: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def encode_flat(space: Space, form: Form | None, items: Sequence[Any], prefix: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences as numbers of the space, (M,), each sequence after another, and their lengths, (N,).
 
     Args:
@@ -112,7 +116,14 @@ def _array(item: Any) -> np.ndarray:
 
 
 def _items(form: Form | None, source: Any) -> Sequence[Any]:
-    """Return sequences as a list, of an array (T,) or (N, T), a list of arrays, a string or a list of strings."""
+    """Return sequences as a list of texts or of arrays (T,).
+
+    They may be given as an array or tensor, (T,) or (N, T), a list of numbers or of arrays, a table whose first column holds
+    them, a string or a list of strings.
+
+    Raises:
+        DataError: text is wanted, and an item is none, or an item has several axes.
+    """
     if _is_text(form):
         items = [source] if isinstance(source, str | bytes) else list(source)
         odd = next((item for item in items if not isinstance(item, str | bytes)), None)
@@ -133,7 +144,7 @@ def _items(form: Form | None, source: Any) -> Sequence[Any]:
 def decode(space: Space, form: Form | None, x: Tensor) -> Any:
     """Return x (N, T) as strings, or as an array (N, T) of sound or numbers, a list of arrays where sequences end.
 
-    See `Codec.decode`.
+    Without a form x comes back as it is, in floating point. See `Codec.decode`.
     """
     x = x if x.is_floating_point() else x.to(space.dtype)
     space.check(x)

@@ -34,16 +34,26 @@ def nearly_notes(table: pa.Table, kinds: Mapping[str, Kind], rewrites: Sequence[
     """
     if table.num_rows < FEWEST_ROWS or not 1 < len(kinds) <= MOST_COLUMNS:
         return []
-    gone = {name for one in rewrites for name in (getattr(one, "column", ""), *getattr(one, "columns", ()))}
+    explained = {name for one in rewrites for name in (getattr(one, "column", ""), *getattr(one, "columns", ()))}
     first = table.slice(0, PROBED)
-    near = _near([Candidate.of(name, kind, first.column(name)) for name, kind in kinds.items() if name not in gone], target)
-    made = {name for one in rewrites if isinstance(one, Formula) and one.rest for name in (one.column, *one.of)}
-    columns = {name: Candidate.of(name, kind, table.column(name)) for name, kind in kinds.items() if name in near | made}
-    free = [column for name, column in columns.items() if name in near]
-    notes = [*_orders([c for c in free if c.is_number]), *_functions(free, target)]
+    promising = _near(
+        [Candidate.of(name, kind, first.column(name)) for name, kind in kinds.items() if name not in explained], target
+    )
+    in_formulas = {name for one in rewrites if isinstance(one, Formula) and one.rest for name in (one.column, *one.of)}
+    columns = {
+        name: Candidate.of(name, kind, table.column(name)) for name, kind in kinds.items() if name in promising | in_formulas
+    }
+    free = [column for name, column in columns.items() if name in promising]
+    return [*_orders([c for c in free if c.is_number]), *_functions(free, target), *_formulas(table, columns, rewrites)]
+
+
+def _formulas(table: pa.Table, columns: Mapping[str, Candidate], rewrites: Sequence[Rewrite]) -> list[Note]:
+    """Return notes on formulas that were kept with what few rows leave of them."""
+    notes = []
     for one in rewrites:
         if isinstance(one, Formula) and one.rest and one.column in columns:
             column = columns[one.column]
+            # Every term, and the value itself, may be off by half a unit of the last place, and a little for arithmetic.
             broken = np.abs(column.values - one.values(table)) > (len(one.of) // 2 + 1.25) * column.last_place
             if 0 < broken.sum() <= FEW * len(broken):
                 said = _shown(broken, [*(columns[name] for name in one.of if name in columns), column])

@@ -27,7 +27,7 @@ __all__ = ["CELLS", "Stream", "measure_stream", "read_stream"]
 
 CELLS = 2**24  # values that are kept: rows times columns
 LEVELS = 10_000  # texts of a column that are looked for, each with a row
-ROUNDS = 8  # passes until the kinds hold every row
+ROUNDS = 8  # the most passes to make the kinds hold every row
 EVERY = np.uint64(2**64 - 1)  # no hash is greater
 ONLY = (
     "Only tables, text and sound stream: files of Parquet, Arrow or delimited text, a folder of files of Parquet, of text or of"
@@ -41,7 +41,8 @@ class Stream(Dataset):
     """Holds a uniform sample of a table's rows as a `Dataset` does, and goes over all rows block by block.
 
     What learns by counting (naive Bayes, independent columns) passes over all rows; what learns by gradients, mixtures and
-    Chow-Liu trees begin with the sample and go on to the rest; every other use sees the sample: splits, comparisons, trees.
+    Chow-Liu trees begin with the sample and go on to the rest; every other use, such as splits, comparisons and decision
+    trees, sees the sample.
 
     Args:
         parts: of the table.
@@ -168,7 +169,7 @@ def _hashes(start: int, rows: int) -> np.ndarray:
 def _drawn(parts: TableReader, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.Table, list[pa.Table], int, np.uint64]:
     """Return the sample in the order of its rows, rows with values that it may lack, the number of all rows, and the limit.
 
-    The limit is the greatest hash of a row in the sample.
+    The sample is of all rows whose hash is the limit at most: `EVERY`, the greatest there is, where all rows were kept.
     """
     kept: list[pa.Table] = []
     hashes: list[np.ndarray] = []
@@ -188,7 +189,7 @@ def _drawn(parts: TableReader, prepared: Callable[[pa.Table], pa.Table]) -> tupl
             count = sum(map(len, hashes))
     if total == 0:
         raise DataError(f"{parts.name} has no rows; expected rows of data.")
-    # What is too many is cut now and then, so that the limit of the last cut is that of the sample only if it was cut again.
+    # Rows are cut only when a quarter too many are kept, so that a last cut may be due.
     limit = min(limit, _cut(kept, hashes, most))
     sample = joined(kept)
     kept.clear()
@@ -234,6 +235,7 @@ class _Seen:
         return np.array(sorted(found), dtype=np.int64)
 
     def _beyond(self, name: str, column: pa.Array) -> set[int]:
+        """Return the rows that hold a new least or greatest value of a column, and remember these ends."""
         ends = pc.min_max(column)
         low, high = ends["min"], ends["max"]
         if not low.is_valid:

@@ -88,6 +88,9 @@ class ApproximateDensity(GenerativeModel):
 
         Returns:
             (B,) in nats.
+
+        Raises:
+            DataError: x or c does not fit the model's space.
         """
         x, c = self._check(x, c)
         if noise is not None:
@@ -163,6 +166,10 @@ class ApproximateDensity(GenerativeModel):
 
         Returns:
             (B,) in nats, and (B,) from 1 to `samples`.
+
+        Raises:
+            DataError: x or c does not fit the model's space.
+            GenusError: `samples` is less than 1.
         """
         if samples < 1:
             raise GenusError(f"samples is how many importance weights are averaged, 1 or more; got {samples}.")
@@ -235,6 +242,9 @@ class TractableDensity(Marginals, ApproximateDensity):
 
         Returns:
             (B,) in nats.
+
+        Raises:
+            DataError: x or c does not fit the model's space.
         """
         x, c = self._check(x, c)
         return check_shape(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob") - math.log(self.acceptance)

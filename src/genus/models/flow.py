@@ -82,8 +82,17 @@ class NormalisingFlow(ContinuousDensity):
         self._model_states()
 
     def _check_transforms(self) -> None:
-        """Raise GenusError unless the chain maps D numbers to D, over the whole line, by nets for features of this width."""
-        dim, width = self.dim, self.feature_dim
+        """Raise GenusError where a net is for other features, the last transform maps to an interval, or shapes do not fit."""
+        self._check_context_width()
+        ends = [t for t in self.transform.transforms if isinstance(t, Logit | SoftClip)]
+        if ends and isinstance(ends[-1], SoftClip):
+            raise GenusError(
+                f"SoftClip({ends[-1].bound:g}) puts out an interval, and the base is on the whole line: add Logit after it."
+            )
+        self._check_shapes()
+
+    def _check_context_width(self) -> None:
+        width = self.feature_dim
         with_nets = [t for t in self.transform.modules() if isinstance(t, Transform) and "context_dim" in t.config]
         names = {t.config["context_dim"] or 0: type(t).__name__ for t in with_nets}  # of a transform, by its context_dim
         for context_dim, name in names.items():
@@ -94,11 +103,9 @@ class NormalisingFlow(ContinuousDensity):
                     f"{name} has context_dim={context_dim}, and a flow gives its transforms the {width} numbers of the context"
                     f" and of columns' states: give it {right}."
                 )
-        ends = [t for t in self.transform.transforms if isinstance(t, Logit | SoftClip)]
-        if ends and isinstance(ends[-1], SoftClip):
-            raise GenusError(
-                f"SoftClip({ends[-1].bound:g}) puts out an interval, and the base is on the whole line: add Logit after it."
-            )
+
+    def _check_shapes(self) -> None:
+        dim, width = self.dim, self.feature_dim
         # A chain of inverted transforms takes a step for each coordinate forward and one pass backward: try the quick way.
         inverted = all(isinstance(t, Inverse | ActNorm) for t in self.transform.transforms)
         quick_way = self.transform.inverse if inverted else self.transform
