@@ -145,10 +145,14 @@ def test_where_a_process_is_killed_the_other_ends_with_a_sentence(tmp_path: Path
     kept = tmp_path / "a.ckpt"  # is there once both of them train
     endless = {"max_steps": 10**8, "patience": 10**8, "checkpoint": str(kept), "checkpoint_every": 20}
     processes = start(tmp_path, [["naive-bayes", 3000, {}, {}], ["made", 600, {"hidden": [16]}, endless]])
-    for _ in range(600):
-        time.sleep(0 if kept.exists() else 0.2)
-    processes[1].send_signal(signal.SIGKILL)
-    _, said = processes[0].communicate(timeout=120)
+    try:
+        for _ in range(600):
+            time.sleep(0 if kept.exists() else 0.2)
+        processes[1].send_signal(signal.SIGKILL)
+        _, said = processes[0].communicate(timeout=120)
+    finally:
+        for process in processes:
+            process.kill()
     assert processes[0].returncode == 1
     assert "TrainingError: Another process of this training has ended, so this one ends too" in said
 
