@@ -60,7 +60,8 @@ def pandas_frame() -> pd.DataFrame:
 
 def test_pandas_round_trip() -> None:
     frame = pandas_frame()
-    pd.testing.assert_frame_equal(read(frame).frame(), frame)
+    found = read(frame, relations=False)  # which would fill blanks of one column from another
+    pd.testing.assert_frame_equal(found.frame(), frame)
 
 
 def test_pandas_integer_labels_and_missing_objects() -> None:
@@ -119,10 +120,10 @@ def arrow_table() -> pa.Table:
 
 def test_arrow_round_trip() -> None:
     table = arrow_table()
-    back = read(table).frame()
+    back = read(table, relations=False).frame()  # which would fill blanks of one column from another
     assert back.schema == table.schema
     assert back.equals(table)
-    assert read(table.to_batches()[0]).frame().equals(table)
+    assert read(table.to_batches()[0], relations=False).frame().equals(table)
 
 
 def test_form_survives_json() -> None:

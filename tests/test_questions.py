@@ -554,3 +554,30 @@ def test_densities_of_many_values_are_those_of_each(family: str) -> None:
         for k, value in enumerate(values):
             moved = data.x[:20].index_fill(1, torch.tensor([i]), float(value))
             assert torch.allclose(found[:, k], model.log_prob(moved), atol=1e-8)
+
+
+def test_a_frame_of_cells_as_a_file_has_them_is_filled_as_the_file_and_in_its_spelling(tmp_path: Path) -> None:
+    """What pandas reads of `age, work` with blanks after commas and question marks for blanks."""
+    work = [" Private", " ?", " State", " Private", " State"] * 40
+    age = [30.0 + 2 * (one == " State") + i % 7 for i, one in enumerate(work)]
+    path = tmp_path / "people.csv"
+    path.write_text("work,age\n" + "\n".join(f"{one[1:]}, {number}" for one, number in zip(work, age, strict=True)) + "\n")
+    data = genus.read(path)
+    model = genus.build("naive-bayes", data.space, seed=0)
+    genus.fit(model, data, progress=False)
+    filled = genus.impute(model, {"work": work, "age": age}, seed=0)
+    assert filled.cells == 40
+    assert set(filled.tables[0].column("work").to_pylist()) == {" Private", " State"}
+    again = genus.impute(model, genus.read(path), seed=0)
+    assert again.cells == 40
+    assert set(again.tables[0].column("work").to_pylist()) == {"Private", "State"}
+    notes = [str(note) for note in genus.read({"work": work, "age": age}).notes]
+    assert "column 'work' holds ' ?' in 40 rows, a level like others in a frame; missing=[' ?'] takes it for missing" in notes
+
+
+def test_what_is_no_dictionary_of_conditions_is_a_sentence() -> None:
+    data = genus.read({"a": [1.5, 2.25, 3.125, 4.75] * 9, "b": ["x", "x", "y", "y"] * 9})
+    model = genus.build("naive-bayes", data.space, seed=0)
+    genus.fit(model, data, progress=False)
+    with pytest.raises(genus.DataError, match="where= is a dictionary of columns and what they are to hold"):
+        model.sample(3, where="b=x")

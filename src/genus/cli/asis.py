@@ -81,6 +81,7 @@ class AsWritten:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        from genus.codec.arrow import spelled_alike
         from genus.data.written import means_the_same
 
         drawn, field = table.column(name), table.schema.field(name)
@@ -89,8 +90,9 @@ class AsWritten:
             return None
         bare = pc.and_(pc.match_substring(texts, self.delimiter), pc.invert(pc.match_substring_regex(texts, '^"')))
         cells = pc.if_else(bare, quoted(texts, self.delimiter), texts)
+        new = spelled_alike(as_cells(drawn, field, self.delimiter), texts.filter(pa.array(~filled)))
         draws = table.num_rows // rows
         cells = pa.chunked_array([chunk for _ in range(draws) for chunk in cells.chunks])
-        cells = pc.if_else(pa.array(np.tile(filled, draws)), as_cells(drawn, field, self.delimiter), cells)
+        cells = pc.if_else(pa.array(np.tile(filled, draws)), new, cells)
         was_text = pa.types.is_string(drawn.type) or pa.types.is_large_string(drawn.type) or pa.types.is_dictionary(drawn.type)
         return field.with_type(cells.type).with_metadata({WRITTEN: b"text" if was_text else b"other"}), cells

@@ -35,6 +35,10 @@ def parse_conditions(model: GenerativeModel, words: Sequence[str]) -> Conditions
     names = [*(model.space.names or ()), *filter(codec.replaced, codec.names)]
 
     def refuse(word: str) -> str:
+        if re.search(r"[<>]", word):
+            return (
+                f"--where {word!r} compares; a range is written by its ends, COLUMN=LOW..HIGH, either of which may be left out"
+            )
         return f"--where {word!r} names no column; expected COLUMN=VALUE with one of {', '.join(names)}"
 
     for word in words:

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["ALWAYS", "ends_of", "from_cells", "from_ticks", "is_blank", "is_numeric", "is_text", "sample_rows", "ticks_of",
-           "to_dictionary", "to_numbers", "type_name", "type_of", "value_type", "without_dictionary"]  # fmt: skip
+__all__ = ["ALWAYS", "ends_of", "from_cells", "from_ticks", "is_blank", "is_numeric", "is_text", "sample_rows",
+           "spelled_alike", "ticks_of", "to_dictionary", "to_numbers", "type_name", "type_of", "value_type",
+           "without_dictionary"]  # fmt: skip
 
 # Missing wherever they stand; those of spreadsheets and of languages among them.
 ALWAYS = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "nan", "NaN", "NAN", "-nan", "-NaN", "NaT", "null",
@@ -94,6 +95,19 @@ def from_cells(texts: Column) -> Column:
     """
     trimmed = pc.utf8_trim_whitespace(texts)
     return pc.if_else(pc.is_in(trimmed, value_set=pa.array(ALWAYS, trimmed.type)), pa.scalar(None, trimmed.type), trimmed)
+
+
+def spelled_alike(texts: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts with a blank before each where all others have one, as cells have that are written after ", ".
+
+    >>> spelled_alike(pa.chunked_array([["Private"]]), pa.chunked_array([[" State-gov", None, ""]])).to_pylist()
+    [' Private']
+    """
+    written = others.filter(pc.not_equal(pc.utf8_trim_whitespace(others), "")).drop_null()
+    if not len(written) or not pc.all(pc.starts_with(written, " ")).as_py():
+        return texts
+    none, blank = (pa.scalar(text, texts.type) for text in ("", " "))
+    return pc.binary_join_element_wise(none, texts, blank)  # the last stands between the two
 
 
 def ticks_of(column: Column) -> Column:

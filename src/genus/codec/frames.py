@@ -195,7 +195,7 @@ def _from_frame(frame: Any) -> tuple[pa.Table, Form]:
     else:
         native = tuple(map(str, frame.dtypes))
         table = _with_names(wrapped, frame, container, names)
-    columns = [_without_encodings(column) for column in table.columns]
+    columns = [_without_encodings(column, name) for name, column in zip(names, table.columns, strict=True)]
     labels = (
         tuple(int(n) if not isinstance(n, str) else n for n in raw) if any(isinstance(n, int | np.integer) for n in raw) else ()
     )
@@ -260,8 +260,12 @@ def _narrowed(frame: Any) -> list[Any]:
     return [column.cast(nw.Int64()) for column in columns]
 
 
-def _without_encodings(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column without the encodings, and the numbers of 16 bits, that some of Arrow's functions, or levels, lack."""
+def _without_encodings(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Return a column without the encodings, and the numbers of 16 bits, that some of Arrow's functions, or levels, lack.
+
+    Raises:
+        DataError: its levels are intervals or the like.
+    """
     kind = column.type
     if pa.types.is_float16(kind):
         return column.cast(pa.float32())
@@ -270,6 +274,8 @@ def _without_encodings(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if not pa.types.is_dictionary(kind):
         return column
     held = kind.value_type
+    if isinstance(held, pa.BaseExtensionType) or pa.types.is_nested(held):
+        raise DataError(f"The levels of column {name!r} are of the type {held}; make texts of them, or leave the column out.")
     if str(held) == "string_view":
         return column.cast(pa.dictionary(kind.index_type, pa.large_string(), kind.ordered))
     no_levels = pa.types.is_temporal(held) or pa.types.is_decimal(held) or "binary" in str(held)

@@ -1,4 +1,4 @@
-"""Notes on numbers and dates that stand for missing values, such as -999: far from all others, the same in several rows."""
+"""Notes on what stands for missing values: numbers and dates such as -999, far from all others, and texts such as `?`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from genus.codec.arrow import ends_of, is_numeric, to_numbers
+from genus.codec.arrow import ends_of, from_cells, is_numeric, is_text, to_numbers
 from genus.codec.notes import Note
 from genus.codec.writing import Writing
 
@@ -42,6 +43,8 @@ def marker_notes(table: pa.Table, fixed: Container[str] = (), writings: Mapping[
         writing = (writings or {}).get(name)
         if pa.types.is_date32(column.type) or pa.types.is_timestamp(column.type):
             yield from _of_days(name, column, writing)
+        if is_text(column.type):
+            yield from _of_texts(name, column)
         if not is_numeric(column.type):
             continue
         markers = [(end, m) for end in ends_of(column) for m in MARKERS if abs(end - m) < 1e-4]
@@ -57,6 +60,16 @@ def marker_notes(table: pa.Table, fixed: Container[str] = (), writings: Mapping[
             elif marker < 0 <= rest.min() and count >= FEWEST_BELOW:
                 reason = f"column {name!r} holds {marker} in {count:,} rows, and no other number below 0"
                 yield Note(reason, "{} takes it for missing", {"missing": [marker]}, name)
+
+
+def _of_texts(name: str, column: pa.ChunkedArray) -> Iterator[Note]:
+    """Yield a note on each level that stands for a blank in files, `?` say; those of files are blanks already."""
+    texts = column.drop_null()
+    odd = texts.filter(pc.is_null(from_cells(texts)))
+    for found in pc.value_counts(odd).to_pylist():
+        if text := found["values"]:
+            reason = f"column {name!r} holds {text!r} in {found['counts']:,} rows, a level like others in a frame"
+            yield Note(reason, "{} takes it for missing", {"missing": [text]}, name)
 
 
 def _of_days(name: str, column: pa.ChunkedArray, writing: Writing | None) -> Iterator[Note]:

@@ -59,7 +59,7 @@ class Runner:
         Raises:
             KeyboardInterrupt: Ctrl-C came before the baseline had ended.
         """
-        at_most = min(math.ceil(len(work) / self.jobs) * protocol.budget, protocol.deadline - time.time())
+        at_most = max(0.0, min(math.ceil(len(work) / self.jobs) * protocol.budget, protocol.deadline - time.time()))
         whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
         self.say(
             f"{len(work)} fits of {protocol.budget:g} s at most, {self.jobs} at once: {whole} at most, and evaluating them"

@@ -56,8 +56,7 @@ class Conditions(NamedTuple):
         if isinstance(where, Conditions):
             return where
         space, found = model.space, cls({}, {}, {}, {})
-        if not space.is_table:
-            raise DataError("where= names columns of a table, and this model has none; leave it out.")
+        _check_where(space, where)
 
         def encode(i: int, values: list[Any]) -> Tensor:
             if model.codec is not None:
@@ -118,6 +117,16 @@ class Conditions(NamedTuple):
         x = placeholder_row(space, like).repeat(n, 1)
         values = torch.tensor([list(self.fixed.values())], dtype=x.dtype, device=x.device).expand(n, -1)
         return set_columns(x, list(self.fixed), values)
+
+
+def _check_where(space: Space, where: Any) -> None:
+    if not space.is_table:
+        raise DataError("where= names columns of a table, and this model has none; leave it out.")
+    if not isinstance(where, Mapping):
+        raise DataError(
+            "where= is a dictionary of columns and what they are to hold, such as {'income': '>50K', 'age': (30, 40)}; got"
+            f" {where!r}."
+        )
 
 
 def _in_data_units(space: Space, i: int, values: list[Any]) -> Tensor:

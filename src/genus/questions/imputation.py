@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import Codec
-from genus.codec.arrow import is_blank, is_numeric, without_dictionary
+from genus.codec.arrow import from_cells, is_blank, is_numeric, is_text, spelled_alike, without_dictionary
 from genus.codec.tabular import as_table
 from genus.data import Dataset
 from genus.errors import DataError, GenusError
@@ -229,6 +229,7 @@ class _Part:
             is_blank = _blank_cells(table, name, len(data))
             at = names.index(name) if name in names else None
             if at is not None:
+                is_blank |= _marked_cells(table, name, len(data)) & blank[:, at].cpu().numpy()
                 absent = table is None or name not in table.column_names
                 fill = (blank if every or absent else unknown)[:, at]
                 missing[:, at] |= fill
@@ -315,6 +316,13 @@ def _blank_cells(table: pa.Table | None, name: str, rows: int) -> np.ndarray:
     return is_blank(table.column(name))
 
 
+def _marked_cells(table: pa.Table | None, name: str, rows: int) -> np.ndarray:
+    """Return which cells (N,) of a column of text may stand for a blank, as `?` does in files."""
+    if table is None or name not in table.column_names or not is_text(table.column(name).type):
+        return np.zeros(rows, dtype=bool)
+    return is_blank(from_cells(table.column(name)))
+
+
 def _merged(column: pa.ChunkedArray, values: pa.ChunkedArray, where: np.ndarray) -> pa.ChunkedArray:
     """Return a column with these values in these rows (N,), in a type that holds both."""
     column, values = without_dictionary(column), without_dictionary(values)
@@ -324,4 +332,6 @@ def _merged(column: pa.ChunkedArray, values: pa.ChunkedArray, where: np.ndarray)
     except pa.ArrowInvalid:  # whole numbers that are filled with fractions, say
         both = pa.float64() if is_numeric(kind) else pa.string()
         values, column = values.cast(both), column.cast(both)
+    if is_text(column.type):
+        values = spelled_alike(values, column.filter(pa.array(~where)))
     return pc.if_else(pa.chunked_array([pa.array(where)]), values, column)

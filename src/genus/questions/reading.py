@@ -28,7 +28,7 @@ def read_for(model: GenerativeModel, source: Any, absent: bool, reading: dict[st
 
     Args:
         model: of a table.
-        source: the table, as `genus.read` takes it.
+        source: the table, a Dataset or what `genus.read` takes.
         absent: whether the table may lack columns of the model, which are then blank.
         reading: further arguments of `genus.read`.
 
@@ -43,6 +43,8 @@ def read_for(model: GenerativeModel, source: Any, absent: bool, reading: dict[st
             "A stream is asked about block by block, by impute_blocks or predict_blocks; for other questions read the data"
             " without stream=True."
         )
+    if isinstance(source, Dataset):
+        source = source.frame()
     codec, context = model.codec or Codec(model.space), model.context_codec
     if model.context is not None and context is None:
         context = Codec(model.context)
