@@ -86,6 +86,8 @@ CHEATS = {
     "a tail cut": (column("count", lambda x: x.clamp(max=120)), ("flaw", "tails")),
     "rounded to tenths": (column("x", lambda x: (10 * x).round() / 10), ("flaw", "digits")),
     "rounded to tens": (column("count", lambda x: (x / 10).round() * 10), ("flaw", "digits")),
+    "a third of the rows, each three times": (OTHER[: len(OTHER) // 3].repeat(3, 1), ("flaw", "repeats")),
+    "rounded to fives": (column("count", lambda x: (x / 5).round() * 5), ("flaw", "digits")),
 }
 
 

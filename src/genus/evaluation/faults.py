@@ -1,4 +1,4 @@
-"""Find what samples lack, or have although no real row does: levels, pairs of values, tails, digits."""
+"""Find what samples lack, or have although no real row does: levels, pairs of values, tails, digits, repeated rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genus.evaluation.classifiers import canonical
 from genus.evaluation.copying import holm
-from genus.evaluation.figures import share_text
+from genus.evaluation.figures import percent, share_text
 from genus.evaluation.findings import Finding
 from genus.kinds.steps import shortest_decimals
 from genus.space import Category, Lattice, Space
@@ -23,9 +23,11 @@ EXPECTED = 5.0  # rows of a pair of values under independence, below which its a
 STATES = 40  # values of a column of which pairs are counted
 PAIRS = 500  # pairs of columns, at most
 TAILS = (0.005, 0.01, 0.025)  # shares of the real rows beyond the ends that are compared
+REPEATED = 0.05  # of the samples beyond the share of real rows, from which on they repeat one another
 FEW = 8  # real rows in a tail, or with a digit, below which nothing is said
 SHOWN = 3  # values that one sentence names
 ROWS = 50_000  # real rows that are compared
+UNITS = [step * 10.0**k for k in range(3, -6, -1) for step in (5, 2, 1)]  # to multiples of which numbers may be rounded
 
 
 class Trace(NamedTuple):
@@ -44,7 +46,8 @@ def find_faults(space: Space, samples: Tensor, real: Tensor) -> list[Finding]:
     - pairs: two values that stand together at most a tenth as often as if they were independent, Husband and Female say, and
       that samples have more often than real rows;
     - tails: fewer samples than real rows beyond the outer quantiles of a number;
-    - digits: fewer samples than real rows with so many digits, since they were rounded.
+    - digits: fewer samples than real rows that are no multiples of a unit such as 1,000, 5 or .01, since they were rounded;
+    - repeats: samples that are equal to one another, far more than real rows are.
 
     Args:
         space: a table's.
@@ -65,10 +68,10 @@ def find_faults(space: Space, samples: Tensor, real: Tensor) -> list[Finding]:
         ("levels", "levels that are hardly ever drawn", _levels(space, there, drawn)),
         ("pairs", "pairs that real rows hardly have", _pairs(space, there, drawn)),
         ("tails", "tails are cut", tails),
-        ("digits", "numbers are rounded", digits),
+        ("digits", "numbers are rounded, nearly all to multiples", digits),
     ]
     found = [_finding(test, words, traces, len(there), len(drawn)) for test, words, traces in cases]
-    return [finding for finding in found if finding is not None]
+    return [finding for finding in (*found, _repeats(there, drawn)) if finding is not None]
 
 
 def _finding(test: str, words: str, traces: list[Trace], real: int, drawn: int) -> Finding | None:
@@ -86,6 +89,17 @@ def _finding(test: str, words: str, traces: list[Trace], real: int, drawn: int) 
     ]
     more = [f"{len(kept) - SHOWN} more"] if len(kept) > SHOWN else []
     return Finding("flaw", test, f"{words}: {', '.join(shown + more)}", {t.name: t.drawn / drawn for t in kept})
+
+
+def _repeats(real: np.ndarray, drawn: np.ndarray) -> Finding | None:
+    """Return a flaw where many more samples than real rows, of equally many, are equal to one before them."""
+    n, rng = min(len(real), len(drawn)), np.random.default_rng(0)
+    usual, share = (1 - len(np.unique(rows[rng.permutation(len(rows))[:n]], axis=0)) / n for rows in (real, drawn))
+    p = _fewer(round(n * share), round(n * usual), n, n)[0]
+    if share - usual < REPEATED or p >= DOUBT:
+        return None
+    said = f"{percent(share)} of the samples repeat another one, and {percent(usual)} of as many real rows"
+    return Finding("flaw", "repeats", said, {"samples": share, "real": usual})
 
 
 def _fewer(real: np.ndarray | int, drawn: np.ndarray | int, n: int, m: int) -> np.ndarray:
@@ -171,13 +185,13 @@ def _digits(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
             continue
         a, b = (shortest_decimals(rows[:, i].astype(np.float32)) for rows in (real, drawn))
         a, b = a[np.isfinite(a)], b[np.isfinite(b)]
-        for unit in 10.0 ** np.arange(3, -6, -1) if len(a) and len(b) else ():
+        for unit in UNITS if len(a) and len(b) else ():
             if unit > np.ptp(a):  # what is smaller altogether is not rounded
                 continue
             r, s = (int((np.abs(x - np.round(x / unit) * unit) > 1e-3 * unit).sum()) for x in (a, b))
             if r >= FEW:
                 p = float(_fewer(r, s, len(a), len(b))[0]) if s * len(a) <= RARE * r * len(b) else 1.0
-                traces.append(Trace(f"{column_name(space, i)} to {unit:g}", r, s, p))
+                traces.append(Trace(f"{column_name(space, i)} to {unit:g}", len(a) - r, len(b) - s, p))
     return traces
 
 
