@@ -241,7 +241,7 @@ def test_more_rows_than_there_is_memory_for_are_drawn_in_parts(monkeypatch: pyte
 
 @pytest.mark.parametrize("hyper", [{"width": 10, "heads": 4}, {"layers": 0}, {"window": 0}])
 def test_sizes_that_make_no_net_are_refused(hyper: dict[str, int]) -> None:
-    with pytest.raises(GenusError, match=r"width must be|window is"):
+    with pytest.raises(GenusError, match=r"layers and heads must be 1 or more, and width|window is"):
         GPT(LETTERS, **hyper)  # type: ignore[arg-type]
 
 

@@ -318,7 +318,8 @@ def test_what_is_to_be_expected_is_where_the_density_is_highest() -> None:
 @pytest.mark.parametrize("family", [Autoencoder, VQVAE])
 def test_codes_are_on_one_scale_from_the_first_step(family: type[Autoencoder]) -> None:
     """Else a density of codes that a net happens to make small is large."""
-    model, x = family(SPACES["reals"], hidden=(8,)), 100.0 * draw(SPACES["reals"], 200)
+    with genus.ladder.isolated(0):
+        model, x = family(SPACES["reals"], hidden=(8,)), 100.0 * draw(SPACES["reals"], 200)
     with torch.no_grad():
         model.encoder[-1].weight *= 1e-1
         model.initialise(x)
