@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from command import run
 from fake_reports import lonely
 
 import genus
-from genus import DataError
+from genus import Category, DataError, Lattice, Space
 from genus.ladder import Calibration, calibrations_from_json
-from genus.questions.trust import keep_calibration, trust_in
+from genus.questions.trust import keep_calibration, rows_to_predict, trust_in
 
 
 def rows(n: int, sure: float, noise: float, seed: int) -> dict[str, Any]:
@@ -164,3 +165,15 @@ def test_a_comparison_calibrates_the_target_by_validation_rows(tmp_path: Path) -
     page = (tmp_path / "index.html").read_text()
     assert "Predictions of level" in page
     assert genus.predict(genus.load(tmp_path / "best.genus"), {"side": ["left"]}, "level").calibration is not None
+
+
+def test_rows_that_lack_another_column_are_predicted_only_where_few_others_are_there() -> None:
+    kinds = [Lattice(0, 9, atoms=(float("nan"),), unknown=True), Category(("no", "yes"))]
+    space = Space(kinds, names=["x", "y"])
+    model = genus.build("naive-bayes", space, seed=0)
+    x = torch.stack([torch.arange(150.0) % 10, torch.arange(150.0) % 2], dim=1)
+    x[:40, 0] = float("nan")
+    some, _ = rows_to_predict(model, 1, x, None)
+    assert torch.equal(some, x[40:])
+    assert torch.equal(rows_to_predict(model, 1, x[:139], None)[0].nan_to_num(-1), x[:139].nan_to_num(-1))
+    assert len(rows_to_predict(model, 0, x, None)[0]) == 150  # what a row lacks of the column itself does not count

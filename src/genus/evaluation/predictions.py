@@ -9,7 +9,7 @@ from genus.errors import DataError
 from genus.evaluation.protocol import Protocol, validation_rows
 from genus.ladder import GenerativeModel
 from genus.questions.prediction import predicted_rows
-from genus.questions.trust import Trust, keep_calibration, trust_in
+from genus.questions.trust import Trust, keep_calibration, rows_to_predict, trust_in
 from genus.training.rows import affordable_rows
 
 __all__ = ["calibrate_winner"]
@@ -40,12 +40,13 @@ def calibrate_winner(
     test, most = protocol.test, max(len(held), len(protocol.test))
     try:
         if seconds < math.inf:
-            x, c, column = held.x, held.c, model.space.index(target)
+            column = model.space.index(target)
+            x, c = rows_to_predict(model, column, held.x, held.c)
 
             def predict(few: int) -> None:
                 predicted_rows(model, x[:few], None if c is None else c[:few], column)
 
-            most = max(PROBE, affordable_rows(predict, min(PROBE, len(held)), seconds / 2))
+            most = max(PROBE, affordable_rows(predict, min(PROBE, len(x)), seconds / 2))
         held = held[: min(most, len(held))]
         keep_calibration(model, held.x, held.c, target)
     except DataError:  # too few rows to say anything

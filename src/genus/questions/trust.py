@@ -9,14 +9,16 @@ from torch import Tensor
 
 from genus.ladder import Calibration, GenerativeModel, TractableDensity
 from genus.ladder.calibration import LEVELS
+from genus.ladder.unknown import unknown_entries
 from genus.questions.calibration import by_probability, calibration_error, error_by_chance, interval_of, mended, places_of
 from genus.questions.conditional import ColumnGiven, is_listed
 from genus.questions.prediction import by_mean, calibration_of, predicted_rows
 
-__all__ = ["Trust", "keep_calibration", "trust_in"]
+__all__ = ["Trust", "keep_calibration", "rows_to_predict", "trust_in"]
 
 LEVEL = 0.9  # the level of the interval that the sentence tells of
 MOST, MOST_POINTS = 2000, 500  # the most rows that are predicted; of a column of many values, each row of which costs more
+COMPLETE = 100  # rows that lack no other column, from which on only these are predicted
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Trust:
     Attributes:
         column: its name.
         calibrated_by: the rows that calibrated it.
-        rows: the number of rows on which the predictions were tested.
+        rows: the number of rows on which the predictions were tested; these lack no other column, where there are enough.
         before, after: of levels the expected calibration error, by the model itself and calibrated; of numbers the share of
             values inside the interval of 90 %.
         by_chance: the expected calibration error that so many rows would show if the calibrated probabilities were right; None
@@ -73,7 +75,7 @@ def keep_calibration(model: GenerativeModel, x: Tensor, c: Tensor | None, column
 
     Args:
         model: of a table.
-        x: rows (N, D) in its space, of which 2,000 are taken at most, and 500 of a column of many values.
+        x: rows (N, D) in its space, of which `rows_to_predict` takes some.
         c: their contexts, (N, *context.shape), or None.
         column: its name.
 
@@ -86,7 +88,7 @@ def keep_calibration(model: GenerativeModel, x: Tensor, c: Tensor | None, column
     if not isinstance(model, TractableDensity):
         return None
     i = model.space.index(column)
-    calibration = calibration_of(model, i, predicted_rows(model, *_some(model, i, x, c), i), LEVEL)
+    calibration = calibration_of(model, i, predicted_rows(model, *rows_to_predict(model, i, x, c), i), LEVEL)
     model.calibrations = {**model.calibrations, column: calibration}
     return calibration
 
@@ -104,7 +106,7 @@ def trust_in(model: GenerativeModel, x: Tensor, c: Tensor | None, column: str) -
     if kept is None:
         return None
     i = model.space.index(column)
-    distribution, truth = predicted_rows(model, *_some(model, i, x, c), i)
+    distribution, truth = predicted_rows(model, *rows_to_predict(model, i, x, c), i)
     numbers = by_mean(model, i, distribution)
     fine = truth.isfinite() if numbers else truth.isfinite() & (distribution.values == truth[:, None]).any(1)
     distribution, truth = distribution._replace(log_share=distribution.log_share[fine]), truth[fine]
@@ -124,8 +126,17 @@ def trust_in(model: GenerativeModel, x: Tensor, c: Tensor | None, column: str) -
     return Trust(column, kept.rows, len(truth), *errors, error_by_chance(corrected), None, [*groups])
 
 
-def _some(model: GenerativeModel, i: int, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return as many of the rows as are predicted in seconds."""
+def rows_to_predict(model: GenerativeModel, i: int, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return as many of the rows (N, D) and contexts as are predicted in seconds.
+
+    Rows that lack another column than i are averaged over what it may hold, which by a stack takes a hundred times as long:
+    they are left out where COMPLETE others are there.
+    """
+    lacking = unknown_entries(model.space, x)
+    lacking[:, i] = False
+    complete = ~lacking.any(1)
+    if int(complete.sum()) >= COMPLETE:
+        x, c = x[complete], None if c is None else c[complete]
     most = MOST if is_listed(model.space.kinds[i]) else MOST_POINTS
     return x[:most], None if c is None else c[:most]
 
