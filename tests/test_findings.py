@@ -98,6 +98,14 @@ def test_a_planted_cheat_is_named(cheat: str) -> None:
     assert {kind for kind, _ in found(samples)} == {expected[0]}
 
 
+def test_of_a_rounded_column_the_coarsest_unit_is_named_and_each_column_once() -> None:
+    x = column("count", lambda x: (x / 10).round() * 10)
+    x[:, SPACE.index("x")] = (10 * x[:, SPACE.index("x")]).round() / 10
+    (finding,) = find_faults(SPACE, x, torch.cat([UNSEEN, TRAIN]))
+    assert list(finding.figures) == ["x to 0.1", "count to 10"]
+    assert "to multiples: x to 0.1 (100 % of samples" in finding.sentence
+
+
 def test_honest_rows_have_no_findings() -> None:
     for seed in range(10, 20):
         assert found(rows(1000, seed)) == set()

@@ -64,6 +64,14 @@ def test_what_is_no_label_is_not_looked_for(kinds: list[genus.Kind]) -> None:
     assert label_match(Protocol(train, train, with_context(train), 0.0, {}, 1), with_context(train)) is None
 
 
+def test_sequences_without_contexts_have_no_label_to_find() -> None:
+    x = torch.randint(2, (60, 8), generator=torch.Generator().manual_seed(0)).float()
+    words = Space(Category(("a", "b")), shape=(8,), sequence=True)
+    train = Dataset(x, x[:, :1], words, Space([Category(("a", "b"))], names=["first"]), name="words")
+    protocol = Protocol(train, train, x, 0.0, {}, 1)
+    assert label_match(protocol, x) is label_match(protocol, x, train.c) is None  # no network tells labels of texts
+
+
 def test_the_report_says_how_often_the_level_of_a_table_is_found(tmp_path: object) -> None:
     data = rows("table", 500, 0)
     report = genus.compare(data, ["naive-bayes"], budget=2, seeds=1, jobs=1, progress=False, stack=False)

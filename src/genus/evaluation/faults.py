@@ -31,12 +31,16 @@ UNITS = [step * 10.0**k for k in range(3, -6, -1) for step in (5, 2, 1)]  # to m
 
 
 class Trace(NamedTuple):
-    """Hold one thing that was compared: its name, how many real rows and samples have it, and a probability."""
+    """Hold one thing that was compared: its name, how many real rows and samples have it, and a probability.
+
+    Of several that are `one_of` the same, a column's units or the quantiles of one tail, only the worst is named.
+    """
 
     name: str
     real: int
     drawn: int
     p: float
+    one_of: str = ""
 
 
 def find_faults(space: Space, samples: Tensor, real: Tensor) -> list[Finding]:
@@ -76,11 +80,11 @@ def find_faults(space: Space, samples: Tensor, real: Tensor) -> list[Finding]:
 
 def _finding(test: str, words: str, traces: list[Trace], real: int, drawn: int) -> Finding | None:
     sure = [t for t, p in zip(traces, holm([t.p for t in traces]), strict=True) if p < DOUBT]
-    worst: dict[str, Trace] = {}  # of each name
+    worst: dict[str, Trace] = {}
     if test != "digits":  # which stand from coarse to fine, and the coarsest says it
         sure.sort(key=lambda trace: -abs(trace.drawn / drawn - trace.real / real))
     for trace in sure:
-        worst.setdefault(trace.name, trace)
+        worst.setdefault(trace.one_of or trace.name, trace)
     if not worst:
         return None
     kept = list(worst.values())
@@ -174,7 +178,9 @@ def _tails(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
             r, s = int((sign * a > end).sum()), int((sign * b > end).sum())
             if r >= FEW:
                 p = float(_fewer(r, s, len(a), len(b))[0]) if s * len(a) <= 2 * RARE * r * len(b) else 1.0
-                traces.append(Trace(f"{column_name(space, i)} {word} {sign * end:g}", r, s, p))
+                traces.append(
+                    Trace(f"{column_name(space, i)} {word} {sign * end:g}", r, s, p, f"{column_name(space, i)} {word}")
+                )
     return traces
 
 
@@ -191,7 +197,7 @@ def _digits(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
             r, s = (int((np.abs(x - np.round(x / unit) * unit) > 1e-3 * unit).sum()) for x in (a, b))
             if r >= FEW:
                 p = float(_fewer(r, s, len(a), len(b))[0]) if s * len(a) <= RARE * r * len(b) else 1.0
-                traces.append(Trace(f"{column_name(space, i)} to {unit:g}", len(a) - r, len(b) - s, p))
+                traces.append(Trace(f"{column_name(space, i)} to {unit:g}", len(a) - r, len(b) - s, p, column_name(space, i)))
     return traces
 
 

@@ -13,6 +13,7 @@ from genus.evaluation.figures import percent
 from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import LEAST, NEIGHBOURS, ROWS, Metric
 from genus.evaluation.protocol import Protocol, joint_space, with_context
+from genus.threads import torch_threads
 
 __all__ = ["LABELLED", "find_ignored_label", "label_match", "share_told"]
 
@@ -41,20 +42,25 @@ def label_match(protocol: Protocol, x: Tensor, c: Tensor | None = None) -> tuple
         x: rows, with the context beside x unless they are sequences; 2,000 at most are looked at.
         c: the contexts of sequences.
     """
+    from threadpoolctl import threadpool_limits
+
     train, label = protocol.train, label_column(protocol.train.context)
-    x = x[:NEIGHBOURS]
-    if label is None or len(x) < LEAST:
+    x, space = x[:NEIGHBOURS], train.space
+    if label is None or len(x) < LEAST or (space.sequence and c is None):
         return None
-    if protocol.extractor is not None:
-        dim = train.space.dim
-        seen = protocol.extractor.probabilities(x if train.space.sequence else x[:, :dim].reshape(-1, *train.space.shape))
-        asked = c[: len(x), label] if train.space.sequence and c is not None else x[:, -train.context.dim + label]  # type: ignore[union-attr]
-        return None if seen is None else share_told(seen.argmax(1), asked.long().cpu().numpy())
-    if train.space.sequence or not train.space.is_table:
-        return None
-    column = train.space.dim + label
-    told = told_levels(joint_space(train), column, with_context(train)[:ROWS], x)
-    return share_told(told, x[:, column].long().cpu().numpy())
+    if space.sequence:
+        rows, asked = x, c[: len(x), label]  # type: ignore[index]
+    else:
+        rows, asked = x[:, : space.dim].reshape(-1, *space.shape), x[:, space.dim + label]
+    with threadpool_limits(1), torch_threads(1):  # several families may be judged at once
+        if protocol.extractor is not None:
+            seen = protocol.extractor.probabilities(rows)
+            told = None if seen is None else seen.argmax(1)
+        elif space.is_table and not space.sequence:
+            told = told_levels(joint_space(train), space.dim + label, with_context(train)[:ROWS], x)
+        else:
+            told = None
+    return None if told is None else share_told(told, asked.long().cpu().numpy())
 
 
 def share_told(told: np.ndarray, asked: np.ndarray) -> tuple[float, float]:
