@@ -12,6 +12,7 @@ from genus.nets.kernels.decoding import KeyValueCache, compiled_decode_step, dec
 
 __all__ = ["Transformer"]
 
+TAPS = 3  # positions that a query, a key and a value are mixed from, their own and those before it
 CHUNK = 64  # queries at a time, multiplied only with the keys that one of them may see
 ROPE_BASE = 10_000.0  # pair i of the half = width / heads / 2 pairs turns by ROPE_BASE^(-i / half) radians a position
 
@@ -20,8 +21,9 @@ class Transformer(CausalNet):
     """Stack residual blocks of causal attention and of a dense net (Vaswani et al. 2017, arXiv:1706.03762).
 
     Pre-norm by RMSNorm without weights (Zhang & Sennrich 2019, arXiv:1910.07467), on queries and keys too (QK-norm, Henry et
-    al. 2020, arXiv:2010.04245); rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864); a dense net with a squared ReLU (So
-    et al. 2021, arXiv:2109.08668); output projections that are zero at first.
+    al. 2020, arXiv:2010.04245); rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864); queries, keys and values that are each
+    a weighted sum over three positions, and a dense net with a squared ReLU (Primer, So et al. 2021, arXiv:2109.08668); output
+    projections that are zero at first.
 
     Tokens are vectors: the model that owns the net embeds symbols before it and maps outputs to logits after it. `CausalNet`
     defines `forward`, which puts a learned token before the others and leaves the last one out, so that output i depends on
@@ -32,7 +34,8 @@ class Transformer(CausalNet):
         layers: the number of blocks.
         heads: the number of heads of every attention; width / heads is even.
         window: the number of positions that attention sees, its own among them, so that longer sequences slide through it. As
-            `forward` puts a token before the others, output i sees tokens i - window ... i - 1, of which -1 is the learned one.
+            `forward` puts a token before the others, attention for output i sees tokens i - window ... i - 1, of which -1 is
+            the learned one.
         dropout: the probability of dropping a feature of the tokens, and of what attention and MLP add to the residual stream.
         context_dim: the width of the context's features.
     """
@@ -49,7 +52,7 @@ class Transformer(CausalNet):
 
     def matrices(self) -> list[nn.Parameter]:
         """Return the weight matrices of the blocks, which Muon may train."""
-        return [p for p in self.blocks.parameters() if p.ndim == 2]
+        return [module.weight for module in self.blocks.modules() if isinstance(module, nn.Linear)]
 
     def rotations(self, start: int, stop: int, like: Tensor) -> Tensor:
         """Return cosine and sine of the angles of positions start ... stop - 1: (stop - start, width / heads / 2, 2)."""
@@ -62,16 +65,19 @@ class Transformer(CausalNet):
         """Return outputs (B, P, width) for tokens (B, P, width) and c (B, context_dim) or None; output i sees token i too."""
         return self._pass(tokens, c)[0]
 
-    def _pass(self, tokens: Tensor, c: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Return the outputs (B, P, width) for tokens (B, P, width), and the keys and values of every block."""
+    def _pass(self, tokens: Tensor, c: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+        """Return the outputs (B, P, width) for tokens (B, P, width), and what of every block later positions need.
+
+        These are its keys, its values, and the last projections, as `Block.project` returns them.
+        """
         x = tokens if self.context_to_tokens is None else tokens + self.context_to_tokens(c)[:, None]
         x = self.drop(rms_norm(x))
-        rotation, keys_and_values = self.rotations(0, x.shape[1], x), []
+        rotation, kept = self.rotations(0, x.shape[1], x), []
         for block in self.blocks:
-            q, k, v = block.project(x, rotation)  # type: ignore[operator]
+            q, k, v, recent = block.project(x, rotation)  # type: ignore[operator]
             x = block.add(x, attend(q, k, v, self.window))  # type: ignore[operator]
-            keys_and_values.append((k, v))
-        return rms_norm(x), keys_and_values
+            kept.append((k, v, recent))
+        return rms_norm(x), kept
 
     # -- one position after another, by the kernel ------------------------------------------------------------------------
 
@@ -88,27 +94,30 @@ class Transformer(CausalNet):
         first = self.first(len(tokens), c).to(tokens.dtype)
         tokens = torch.cat([first[:, None], tokens], dim=1)
         seen = tokens.shape[1]
-        outputs, keys_and_values = self._pass(tokens, c)
+        outputs, kept = self._pass(tokens, c)
         state = self.empty(len(tokens), c)
         last = torch.arange(max(0, seen - self.window), seen, device=tokens.device)  # positions in the window
-        for cache, (k, v) in zip(state.kv_cache, keys_and_values, strict=True):
+        for cache, recent, (k, v, projected) in zip(state.kv_cache, state.recent, kept, strict=True):
             cache[:, :, last % self.window] = torch.cat([k[:, :, last], v[:, :, last]], dim=1).to(cache.dtype)
+            recent.copy_(projected)
         return outputs[:, -1], state._replace(seen=seen)
 
     def empty(self, batch: int, c: Tensor | None) -> KeyValueCache:
         """Return a cache for B = batch sequences that has seen nothing: of every block (B, 2 heads, window, width / heads).
 
-        Its memory is not initialised: a step reads only the positions that are filled. The cache also keeps what the context
-        c (B, context_dim) adds to every token, (B, width).
+        The memory of keys and values is not initialised: a step reads only the positions that are filled. The cache also keeps
+        what the context c (B, context_dim) adds to every token, (B, width).
         """
         context = None if self.context_to_tokens is None else self.context_to_tokens(c).expand(batch, -1)
         size = (batch, 2 * self.heads, self.window, self.width // self.heads)
-        return KeyValueCache([self.begin.new_empty(size) for _ in self.blocks], context, 0)
+        recent = [self.begin.new_zeros(batch, TAPS - 1, 3 * self.width) for _ in self.blocks]
+        return KeyValueCache([self.begin.new_empty(size) for _ in self.blocks], recent, context, 0)
 
     def rows(self, state: KeyValueCache, index: Tensor) -> KeyValueCache:
         """Return the cache of the sequences at an index (n,), copied, in which a sequence may be named several times."""
         context = None if state.context is None else state.context[index]
-        return KeyValueCache([cache[index] for cache in state.kv_cache], context, state.seen)
+        kv_cache, recent = ([tensor[index] for tensor in kept] for kept in (state.kv_cache, state.recent))
+        return KeyValueCache(kv_cache, recent, context, state.seen)
 
     def advance(self, state: KeyValueCache, token: Tensor) -> tuple[Tensor, KeyValueCache]:
         """Return the output (B, width) after one token (B, width) more, and the cache, which is written in place."""
@@ -121,11 +130,12 @@ class Transformer(CausalNet):
         state = state._replace(seen=seen + 1)
         # torch.compile specialises on size 1: its code for one filled position serves no other, so that step runs eagerly.
         if not self.compiled or filled == 1:
-            return decode_step(self.blocks, kv_cache, x, rotation, place), state  # type: ignore[arg-type]
+            return decode_step(self.blocks, kv_cache, state.recent, x, rotation, place), state  # type: ignore[arg-type]
         for cache in kv_cache:
             torch._dynamo.maybe_mark_dynamic(cache, 2)
         # The place is a tensor, since torch.compile would make a graph for each value of a number.
-        return compiled_decode_step(self.blocks, kv_cache, x, rotation, torch.full((1,), place, device=x.device)), state
+        at = torch.full((1,), place, device=x.device)
+        return compiled_decode_step(self.blocks, kv_cache, state.recent, x, rotation, at), state
 
 
 class Block(nn.Module):
@@ -141,18 +151,38 @@ class Block(nn.Module):
         self.outward = nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
+        self.taps = nn.Parameter(torch.zeros(TAPS, 3 * width))  # of the newest position last; of features of q, of k, of v
         self.drop = SharedDropout(dropout)
         for linear in (self.query, self.key, self.value, self.up):
             nn.init.normal_(linear.weight, std=width**-0.5)
         for linear in (self.outward, self.down):
             nn.init.zeros_(linear.weight)
+        nn.init.ones_(self.taps[-1])
 
-    def project(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q, k, v (B, heads, P, width / heads) of the stream x (B, P, width); rotation (P, width / heads / 2, 2)."""
-        x, size = rms_norm(x), (*x.shape[:2], self.heads, x.shape[2] // self.heads)
-        q, k, v = (linear(x).view(size).transpose(1, 2) for linear in (self.query, self.key, self.value))
+    def project(self, x: Tensor, rotation: Tensor, recent: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the queries, keys and values of positions, and the last projections, which those that follow are mixed with.
+
+        Args:
+            x: the residual stream (B, P, width).
+            rotation: of these positions, (P, width / heads / 2, 2).
+            recent: the projections (B, TAPS - 1, 3 width) of the positions before; zeros stand where none is; None: at no place.
+
+        Returns:
+            q, k, v (B, heads, P, width / heads), and projections like `recent`.
+        """
+        x = rms_norm(x)
+        parts = [linear(x) for linear in (self.query, self.key, self.value)]
+        if recent is None:
+            recent = x.new_zeros(len(x), TAPS - 1, 3 * x.shape[2])
+        projected = torch.cat([recent.to(parts[0].dtype), torch.cat(parts, dim=2)], dim=1)
+        taps, length = self.taps.to(projected.dtype), x.shape[1]
+        if length == 1:  # one sum, since decoding takes the time of its calls
+            mixed = (projected * taps).sum(1, keepdim=True)
+        else:
+            mixed = projected[:, :length] * taps[0] + projected[:, 1 : length + 1] * taps[1] + projected[:, 2:] * taps[2]
+        q, k, v = mixed.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(rms_norm(torch.stack([q, k]).to(rotation.dtype)), rotation).unbind()
-        return q, k, v
+        return q, k, v, projected[:, length:]
 
     def add(self, x: Tensor, attended: Tensor) -> Tensor:
         """Return the stream (B, P, width) after this block, given its x and its attention (B, heads, P, width / heads)."""
