@@ -21,9 +21,9 @@ class Transformer(CausalNet):
     """Stack residual blocks of causal attention and of a dense net (Vaswani et al. 2017, arXiv:1706.03762).
 
     Pre-norm by RMSNorm without weights (Zhang & Sennrich 2019, arXiv:1910.07467), on queries and keys too (QK-norm, Henry et
-    al. 2020, arXiv:2010.04245); rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864); queries, keys and values that are each
-    a weighted sum over three positions, and a dense net with a squared ReLU (Primer, So et al. 2021, arXiv:2109.08668); output
-    projections that are zero at first.
+    al. 2020, arXiv:2010.04245); rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864); queries, keys and values that are
+    each a weighted sum over three positions, and a dense net with a squared ReLU (both Primer, So et al. 2021,
+    arXiv:2109.08668); output projections that are zero at first.
 
     Tokens are vectors: the model that owns the net embeds symbols before it and maps outputs to logits after it. `CausalNet`
     defines `forward`, which puts a learned token before the others and leaves the last one out, so that output i depends on
@@ -52,7 +52,7 @@ class Transformer(CausalNet):
 
     def matrices(self) -> list[nn.Parameter]:
         """Return the weight matrices of the blocks, which Muon may train."""
-        return [module.weight for module in self.blocks.modules() if isinstance(module, nn.Linear)]
+        return [weight for name, weight in self.blocks.named_parameters() if name.endswith(".weight")]
 
     def rotations(self, start: int, stop: int, like: Tensor) -> Tensor:
         """Return cosine and sine of the angles of positions start ... stop - 1: (stop - start, width / heads / 2, 2)."""
@@ -165,7 +165,8 @@ class Block(nn.Module):
         Args:
             x: the residual stream (B, P, width).
             rotation: of these positions, (P, width / heads / 2, 2).
-            recent: the projections (B, TAPS - 1, 3 width) of the positions before; zeros stand where none is; None: at no place.
+            recent: the projections (B, TAPS - 1, 3 width) of the positions before, zeros where there is none; None:
+                there are none.
 
         Returns:
             q, k, v (B, heads, P, width / heads), and projections like `recent`.
@@ -175,14 +176,10 @@ class Block(nn.Module):
         if recent is None:
             recent = x.new_zeros(len(x), TAPS - 1, 3 * x.shape[2])
         projected = torch.cat([recent.to(parts[0].dtype), torch.cat(parts, dim=2)], dim=1)
-        taps, length = self.taps.to(projected.dtype), x.shape[1]
-        if length == 1:  # one sum, since decoding takes the time of its calls
-            mixed = (projected * taps).sum(1, keepdim=True)
-        else:
-            mixed = projected[:, :length] * taps[0] + projected[:, 1 : length + 1] * taps[1] + projected[:, 2:] * taps[2]
+        mixed = weighted_sum(projected, self.taps.to(projected.dtype))
         q, k, v = mixed.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(rms_norm(torch.stack([q, k]).to(rotation.dtype)), rotation).unbind()
-        return q, k, v, projected[:, length:]
+        return q, k, v, projected[:, x.shape[1] :]
 
     def add(self, x: Tensor, attended: Tensor) -> Tensor:
         """Return the stream (B, P, width) after this block, given its x and its attention (B, heads, P, width / heads)."""
@@ -196,6 +193,17 @@ class SharedDropout(Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.p else x
+
+
+def weighted_sum(x: Tensor, taps: Tensor) -> Tensor:
+    """Return the sums over TAPS positions in a row of x (B, P, F) times taps (TAPS, F): (B, P - TAPS + 1, F)."""
+    length = x.shape[1] - TAPS + 1
+    if length == 1:  # in one call, since decoding takes the time of its calls
+        return (x * taps).sum(1, keepdim=True)
+    total = x[:, :length] * taps[0]
+    for i in range(1, TAPS):
+        total = total + x[:, i : i + length] * taps[i]
+    return total
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
