@@ -106,10 +106,12 @@ class GPT(Autoregressive, name="gpt"):
         values = rows * space.dim
         if space.is_table or values < 500_000:
             return ()
-        few = {"heads": 2, "window": min(64, space.dim), "dropout": 0.0}
+        few = {"window": min(64, space.dim), "dropout": 0.0}
         nets = [(64, 2, 0), (64, 3, 2500), (96, 4, 3000), (128, 4, 4000)]
         batch = max(1, 1024 // space.dim)
-        small = [Size({"width": width, "layers": layers} | few, steps, batch) for width, layers, steps in nets]
+        small = [
+            Size({"width": width, "layers": layers, "heads": width // 32} | few, steps, batch) for width, layers, steps in nets
+        ]
         large = {"heads": 4, "window": space.dim}
         return [*small, Size(default | large, 4000, max(8, 16 * default["width"] // space.dim))]
 
