@@ -277,3 +277,38 @@ def test_a_level_is_what_it_is_before_it_stands_for_a_missing_value() -> None:
     country = genus.Category(("NA", " SE", "SE", None))
     space = genus.Space([country], names=["country"])
     assert Codec(space).encode({"country": ["NA", " SE", "SE ", " NA ", "?"]})[:, 0].tolist() == [0, 1, 2, 3, 3]
+
+
+def test_relations_compare_the_cells_of_a_frame_as_those_of_a_file(tmp_path: Path) -> None:
+    towns, rng = {" S": " Southampton", " C": " Cherbourg", " Q": " Queenstown"}, np.random.default_rng(0)
+    port = rng.choice([*towns], 120)
+    net, tax = rng.integers(1, 90, 120), rng.integers(0, 9, 120)
+    cells = {
+        "port": port.tolist(),
+        "town": [" ?" if i % 11 == 0 else towns[one] for i, one in enumerate(port)],
+        "net": [f" {n}" for n in net],
+        "tax": [f" {n}" for n in tax],
+        "total": [f" {n}" for n in net + tax],
+    }
+    path = tmp_path / "bills.csv"
+    path.write_text("\n".join([",".join(cells), *map(",".join, zip(*cells.values(), strict=True))]) + "\n")
+    data = genus.read(path)
+    assert data.codec is not None
+    assert {one.name for one in data.codec.rewrites} == {"sum", "function"}
+    cells["tax"] = [" ?" if i % 13 == 0 else f" {n}" for i, n in enumerate(tax)]  # which follows from the total
+    model = genus.build("naive-bayes", data.space, seed=0)
+    genus.fit(model, data, seed=0, progress=False)
+    plain = pd.DataFrame(cells)
+    for frame in (plain, plain.assign(town=plain["town"].astype("category")), pl.DataFrame(cells), pa.table(cells)):
+        found = genus.read(frame, space=data.codec)
+        assert torch.equal(found.x.nan_to_num(-1), data.x.nan_to_num(-1))
+        filled = genus.impute(model, frame, seed=0)
+        assert (filled.cells, filled.reasons) == (21, {})
+        assert filled.tables[0].column("town").to_pylist() == [towns[one] for one in port]
+        assert filled.tables[0].column("tax").to_pylist() == [f" {n}" for n in tax]
+        assert genus.predict(model, frame, "town").value.tolist() == [towns[one].strip() for one in port]
+    own = genus.read({"port": cells["port"], "town": [towns[one] for one in port]})  # these are its levels, blanks included
+    assert own.codec is not None
+    assert own.codec.rewrites
+    assert not own.codec.encode({"port": [" S"], "town": [" Southampton"]}, beyond=True).isinf().any()
+    assert own.codec.encode({"port": [" S"], "town": [" Cherbourg"]}, beyond=True).isinf().all()

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from genus.codec import columns, sequences, series
 from genus.codec.absence import Absent, Together
-from genus.codec.arrow import type_name, type_of, value_type
+from genus.codec.arrow import is_numeric, is_text, type_name, type_of, unless_known, value_type, without_dictionary
 from genus.codec.constraints import Constraint
 from genus.codec.forms import ARRAYS, Form
 from genus.codec.formulas import Formula
@@ -118,17 +118,49 @@ class Codec:
         return x
 
     def as_read(self, source: Any) -> pa.Table:
-        """Return data as an Arrow table with the columns of the data that were read; written times are columns of time."""
+        """Return data as an Arrow table with the columns of the data that were read, which relations compare.
+
+        Texts are `as_cells`, those of numbers and of times are columns of numbers and of time.
+        """
         table, form = to_arrow(source)
         if form.container in ARRAYS and table.num_columns == len(self.names) and not set(self.names) <= set(table.column_names):
             table = table.rename_columns(list(self.names))
         for i, name in enumerate(self.names):
-            if name not in table.column_names or self.form is None:
+            if name not in table.column_names or self.form is None or name in self.keys:
                 continue
-            column, kind = table.column(name), self.form.column_type(i)
+            given, kind = table.column(name), self.form.column_type(i)
+            column = self.as_cells(name, given)
             if kind is not None and pa.types.is_temporal(kind) and column.type != kind:
-                table = table.set_column(table.column_names.index(name), name, self._as_time(i, column, kind))
+                column = self._as_time(i, column, kind)
+            elif kind is not None and is_numeric(kind) and is_text(column.type):
+                column = self._as_numbers(i, column)
+            if column is not given:
+                table = table.set_column(table.column_names.index(name), name, column)
         return table
+
+    def as_cells(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return a column of the person's whose texts are read as the cells of a file are; others as they are.
+
+        A frame may hold the cells of a file as they were written, with blanks around levels and `?` for a missing value. Texts
+        that the column had when it was measured mean themselves: a model of such a frame has ` ?` among its levels.
+        """
+        if not is_text(value_type(column.type)):
+            return column
+        known = {text for one in self.rewrites if name in (*one.reads, getattr(one, "column", None)) for text in one.texts}
+        kind = dict(zip(self.space.names or (), self.space.kinds, strict=False)).get(name)
+        known |= {level for level in kind.levels if isinstance(level, str)} if isinstance(kind, Category) else set()
+        plain = without_dictionary(column)
+        cells = unless_known(plain, known)
+        return column if cells is plain else cells
+
+    def _as_numbers(self, i: int, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return a column of texts as the numbers that the i-th column had, or as fractions where they are."""
+        for kind in (self.form.column_type(i) if self.form is not None else None, pa.float64()):
+            try:
+                return column.cast(kind)
+            except pa.ArrowInvalid as error:
+                reason = error
+        raise DataError(f"The column {self.names[i]!r} holds texts that are no numbers: {reason}.") from reason
 
     def _as_time(self, i: int, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         """Return a column as times of the type that the i-th column had."""

@@ -51,6 +51,10 @@ class Absent(Rewrite):
     def meaningful_blanks(self) -> tuple[str, ...]:
         return self.columns
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return self.levels
+
     def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
         said = np.asarray(pc.is_in(levels_of(table.column(self.by)), value_set=pa.array(self.levels)), dtype=bool)
         return table, np.logical_or.reduce([is_blank(table.column(name)) != said for name in self.columns])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 __all__ = ["ALWAYS", "ends_of", "from_cells", "from_ticks", "is_blank", "is_numeric", "is_text", "sample_rows",
-           "spelled_alike", "ticks_of", "to_dictionary", "to_numbers", "type_name", "type_of", "value_type",
+           "spelled_alike", "ticks_of", "to_dictionary", "to_numbers", "type_name", "type_of", "unless_known", "value_type",
            "without_dictionary"]  # fmt: skip
 
 # Missing wherever they stand; those of spreadsheets and of languages among them.
@@ -95,6 +96,16 @@ def from_cells(texts: Column) -> Column:
     """
     trimmed = pc.utf8_trim_whitespace(texts)
     return pc.if_else(pc.is_in(trimmed, value_set=pa.array(ALWAYS, trimmed.type)), pa.scalar(None, trimmed.type), trimmed)
+
+
+def unless_known(texts: Column, known: Iterable[str] = ()) -> Column:
+    """Return texts as the cells of a file are read, but for known ones, which stay as they are written.
+
+    >>> unless_known(pa.array([" Private", " ?", "-"]), {" ?"}).to_pylist()
+    ['Private', ' ?', '-']
+    """
+    there = pc.is_in(texts, value_set=pa.array(sorted(known), texts.type))
+    return texts if pc.all(there).as_py() else pc.if_else(there, texts, from_cells(texts))
 
 
 def spelled_alike(texts: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:

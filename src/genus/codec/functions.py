@@ -105,6 +105,10 @@ class Function(Rewrite):
         return (self.of,) if own else ()
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(one for one in (*self.keys, *self.values, *self.levels) if isinstance(one, str))
+
+    @property
     def _distinct(self) -> tuple[Any, ...]:
         return tuple(dict.fromkeys(self.values))
 

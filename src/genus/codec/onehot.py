@@ -64,6 +64,10 @@ class OneHot(Rewrite):
         return tuple(name for name, (_, no) in zip(self.columns, self._pairs, strict=True) if no is None)
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(mark for pair in self.marks for mark in pair if isinstance(mark, str))
+
+    @property
     def _pairs(self) -> Sequence[tuple[Mark, Mark]]:
         return self.marks or (NUMBERS,) * len(self.columns)
 

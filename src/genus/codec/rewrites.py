@@ -91,6 +91,11 @@ class Rewrite(ABC):
         """Return the columns whose blanks are determined by another column, so that they stand for no unknown value."""
         return ()
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the texts that its columns hold, as the rewrite compares them."""
+        return ()
+
     @abstractmethod
     def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
         """Return the table as the space sees it, and which rows break the relation, (N,) bool.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import Codec
-from genus.codec.arrow import from_cells, is_blank, is_numeric, is_text, spelled_alike, without_dictionary
+from genus.codec.arrow import is_blank, is_numeric, is_text, spelled_alike, without_dictionary
 from genus.codec.tabular import as_table
 from genus.data import Dataset
 from genus.errors import DataError, GenusError
@@ -160,7 +160,7 @@ def impute(
     codec, data = read_for(model, source, True, reading)
     wanted = _wanted(codec, columns)
     seeds = [int(torch.randint(2**31, ())) if seed is None else seed + 1_000_003 * k for k in range(times)]
-    parts = [_Part.of(model, rows, wanted) for rows in _batches(data)]
+    parts = [_Part.of(model, codec, rows, wanted) for rows in _batches(data)]
     # Each batch has seeds of its own: otherwise rows of two batches would be drawn by the same random numbers.
     filled = [part.fill(model, codec, [one + 7_368_787 * k for one in seeds]) for k, part in enumerate(parts)]
     tables = [pa.concat_tables([draws[k] for draws, _ in filled]) for k in range(times)]
@@ -209,7 +209,7 @@ class _Part:
     reasons: dict[str, int]
 
     @classmethod
-    def of(cls, model: GenerativeModel, data: Dataset, wanted: dict[str, bool]) -> _Part:
+    def of(cls, model: GenerativeModel, codec: Codec, data: Dataset, wanted: dict[str, bool]) -> _Part:
         """Return rows with what is to be drawn of them."""
         space, x = model.space, data.x
         related = related_rows(model, data)
@@ -224,19 +224,17 @@ class _Part:
         unknown = unknown_entries(space, x)
         table, named = data.table, {}
         names = space.names or ()
-        codec = model.codec
         for name, every in wanted.items():
-            is_blank = _blank_cells(table, name, len(data))
+            is_blank = _blank_cells(codec, table, name, len(data))
             at = names.index(name) if name in names else None
             if at is not None:
-                is_blank |= _marked_cells(table, name, len(data)) & blank[:, at].cpu().numpy()
                 absent = table is None or name not in table.column_names
                 fill = (blank if every or absent else unknown)[:, at]
                 missing[:, at] |= fill
                 # A cell that is blank, and not in x, follows from a relation.
                 is_blank &= (fill | lacking[:, at] | ~blank[:, at]).cpu().numpy()
             named[name] = is_blank & possible.cpu().numpy()
-        if codec is not None and codec.rewrites:  # a column of the person's may stand behind several of the space's
+        if codec.rewrites:  # a column of the person's may stand behind several of the space's
             missing |= (
                 unknown & torch.as_tensor(np.logical_or.reduce([*named.values(), np.zeros(len(data), dtype=bool)]))[:, None]
             )
@@ -309,18 +307,11 @@ def _at(c: Tensor | None, rows: Tensor) -> Tensor | None:
     return None if c is None else c[rows]
 
 
-def _blank_cells(table: pa.Table | None, name: str, rows: int) -> np.ndarray:
-    """Return which cells of a column are blank (N,); all where the table lacks it."""
+def _blank_cells(codec: Codec, table: pa.Table | None, name: str, rows: int) -> np.ndarray:
+    """Return which cells of a column are blank, or marked so as in files (N,); all where the table lacks it."""
     if table is None or name not in table.column_names:
         return np.ones(rows, dtype=bool)
-    return is_blank(table.column(name))
-
-
-def _marked_cells(table: pa.Table | None, name: str, rows: int) -> np.ndarray:
-    """Return which cells (N,) of a column of text may stand for a blank, as `?` does in files."""
-    if table is None or name not in table.column_names or not is_text(table.column(name).type):
-        return np.zeros(rows, dtype=bool)
-    return is_blank(from_cells(table.column(name)))
+    return is_blank(codec.as_cells(name, table.column(name)))
 
 
 def _merged(column: pa.ChunkedArray, values: pa.ChunkedArray, where: np.ndarray) -> pa.ChunkedArray:

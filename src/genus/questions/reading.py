@@ -105,7 +105,7 @@ def held(codec: Codec, table: pa.Table, name: str) -> np.ndarray:
     meant = codec.replaced(name) and any(name in rewrite.meaningful_blanks for rewrite in codec.rewrites)
     if meant or (kind is not None and kind.has_missing and not kind.unknown):
         return np.ones(table.num_rows, dtype=bool)
-    return ~is_blank(table.column(name))
+    return ~is_blank(codec.as_cells(name, table.column(name)))
 
 
 def known_cells(codec: Codec, table: pa.Table, names: Sequence[str], rows: Tensor) -> pa.Table:
