@@ -13,6 +13,7 @@ from command import run
 
 import genus
 from genus.data import Schema
+from genus.data.schema import sentence
 from genus.errors import DataError
 
 
@@ -108,3 +109,31 @@ def test_an_edited_file_is_taken_back_by_the_command_line(table: dict[str, Any],
 def test_a_wrong_schema_is_one_sentence(wrong: Any, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         genus.read({"a": [1.5, 2.25, 3.125]}, schema=wrong)
+
+
+def test_a_model_is_described_by_what_its_file_holds(table: dict[str, Any], tmp_path: Path) -> None:
+    del table["note"]
+    data = genus.read(table, context="city", relations=False)
+    model = genus.build("naive-bayes", data.space, data.context, seed=0)
+    genus.fit(model, data, seed=0, progress=False)
+    path = tmp_path / "stays.genus"
+    genus.save(model, path)
+    found = run("describe", path)
+    assert not found.code
+    assert f"{path}: naive-bayes, naive Bayes: independent columns" in found.out
+    assert "given city" in found.out
+    assert f"{model.parameter_count:,} parameters" in found.out
+    assert "density   exact" in found.out
+    assert any(line.split()[0] == "city" and line.endswith("Rome, Ulm (context)") for line in found.out.splitlines() if line)
+    assert f"genus predict {path} DATA --column COLUMN" in found.out
+    said = json.loads(run("describe", path, "--json").out)
+    assert (said["family"], said["hyper"], said["columns"]["city"]["role"]) == ("naive-bayes", model.config, "context")
+    run("describe", path, "--out", tmp_path / "x.json").refused(2, "this is a model")
+    run("compare", path).refused(1, "is a model, and no data")
+    (tmp_path / "none.genus").write_bytes(b"nothing")
+    run("describe", tmp_path / "none.genus").refused(1, "is not a complete genus file")
+
+
+def test_a_kind_alone_has_a_sentence() -> None:
+    assert sentence(genus.Lattice(0, 1000, atoms=(0.0, 1000.0)), None) == "whole numbers from 0 to 1000; 0, 1000 are frequent"
+    assert sentence(genus.Real(2.5, 1.0, atoms=(0.0,)), None) == "numbers about 2.5; 0 is frequent"

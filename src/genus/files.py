@@ -27,7 +27,7 @@ from genus.random import isolated
 from genus.registry import family
 from genus.space import Space
 
-__all__ = ["UNBELIEVABLE", "check_types", "load", "read_tensors", "save", "sealed", "write_tensors"]
+__all__ = ["UNBELIEVABLE", "check_types", "is_model_file", "load", "read_tensors", "save", "sealed", "write_tensors"]
 
 M = TypeVar("M", bound=GenerativeModel)
 FORMAT = 5
@@ -98,6 +98,16 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
     if sealed(DIGEST.sub("", metadata["genus"]), tensors) != metadata:
         raise ModelFileError(f"{path} is damaged: its content is not what was written; copy it anew, or save the model again.")
     return tensors, header
+
+
+def is_model_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is called or begins as one of `save`: the length of a header and a brace, as safetensors has it."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(9)
+    return path.suffix == ".genus" or (head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size)
 
 
 def _reader(header: dict[str, Any]) -> str:

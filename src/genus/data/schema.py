@@ -17,8 +17,8 @@ from genus.codec import Codec
 from genus.codec.notes import Note
 from genus.data.dataset import Dataset
 from genus.errors import DataError, GenusError
-from genus.kinds import Category, Kind, Lattice, Time, kind_from_json
-from genus.kinds.steps import shortest_decimals
+from genus.kinds import Category, Kind, Lattice, Real, Time, kind_from_json
+from genus.kinds.steps import points, shortest_decimals
 from genus.kinds.strays import STRAY
 
 __all__ = ["Schema"]
@@ -82,6 +82,12 @@ class Schema:
             entries[data.target]["role"] = "target"
         constraints = [text for rewrite in codec.rewrites for text in rewrite.declarations]
         return cls(entries, tuple(constraints))
+
+    @classmethod
+    def of_codecs(cls, codec: Codec, context: Codec | None = None) -> Self:
+        """Return the schema of the table that a codec encodes, without its rows: numbers have no range that was seen."""
+        entries = _measured(codec, None, None) | ({} if context is None else _measured(context, None, "context"))
+        return cls(entries, tuple(text for rewrite in codec.rewrites for text in rewrite.declarations))
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `genus.read` that this schema stands for: nothing else is then looked for.
@@ -150,8 +156,9 @@ class Schema:
 def _measured(codec: Codec, x: Any, role: str | None) -> dict[str, dict[str, Any]]:
     """Return an entry for each column of the person's table that this codec encodes, and that is not left out."""
     kinds, space = dict(zip(codec.space.names or (), codec.space.kinds, strict=True)), codec.space.names or ()
-    flat = x.double().numpy()
-    values = shortest_decimals(flat.ravel()).reshape(flat.shape) if x.dtype is torch.float32 else flat
+    values = None if x is None else x.double().numpy()
+    if values is not None and x.dtype is torch.float32:
+        values = shortest_decimals(values.ravel()).reshape(values.shape)
     said = {name: str(rewrite) for rewrite in codec.rewrites for name in rewrite.reads if name not in kinds}
     said |= {rewrite.column: str(rewrite) for rewrite in codec.rewrites if hasattr(rewrite, "column")}
     related = {name for rewrite in codec.rewrites for name in rewrite.reads}
@@ -164,7 +171,7 @@ def _measured(codec: Codec, x: Any, role: str | None) -> dict[str, dict[str, Any
             entry = {"reads": said[name]}
         else:
             kind = kinds[name]
-            entry = {"reads": sentence(kind, values[:, space.index(name)])}
+            entry = {"reads": sentence(kind, None if values is None else values[:, space.index(name)])}
             writing = codec.form.writing(i) if codec.form is not None else None
             if isinstance(kind, Time):
                 entry |= {"kind": "time"} | ({"written": writing.template} if writing is not None else {})
@@ -193,12 +200,12 @@ def _kind(name: str, entry: Mapping[str, Any]) -> Kind | str | None:
 # -- sentences ------------------------------------------------------------------------------------------------------------
 
 
-def sentence(kind: Kind, values: np.ndarray) -> str:
+def sentence(kind: Kind, values: np.ndarray | None) -> str:
     """Return how a person reads a column: what its values are, those that are frequent, and whether some are missing.
 
     Args:
         kind: of the column.
-        values: (N,) in data units, in whose range the sentence keeps.
+        values: (N,) in data units, in whose range the sentence keeps; None: the kind alone says what there may be.
 
     >>> sentence(Lattice(1.0, 80.0, step=0.5, atoms=(0.0, math.nan)), np.array([1.0, 80.0, 0.0, math.nan]))
     '1 to 80 in steps of 0.5; 0 is frequent; some are missing'
@@ -211,7 +218,7 @@ def sentence(kind: Kind, values: np.ndarray) -> str:
         few = ", ".join(levels[:SHOWN]) + (", ..." if len(levels) > SHOWN else "")
         return f"one of {len(levels)} levels: {few}" if len(levels) > 1 else f"always {few}"
     atoms = kind.numbers
-    present = values[~np.isnan(values)]
+    present = _possible(kind) if values is None else values[~np.isnan(values)]
     if not len(present):
         parts = []
     elif len(np.unique(present[~np.isin(present, atoms)])) < 2 <= len(atoms):  # a list, and no value lies between
@@ -220,7 +227,7 @@ def sentence(kind: Kind, values: np.ndarray) -> str:
         beside = [a for a in atoms if not isinstance(kind, Lattice) or a not in kind.lattice_atoms]
         strays = [a for a in beside if isinstance(kind, Lattice) and (present == a).sum() <= STRAY * len(present)]
         frequent = [a for a in atoms if a not in strays]
-        parts = [_range(kind, present[~np.isin(present, beside)])]
+        parts = [_range(kind, None if values is None else present[~np.isin(present, beside)])]
         parts += [f"{_listed(kind, frequent)} {'is' if len(frequent) == 1 else 'are'} frequent"] if frequent else []
         parts += [f"also {_listed(kind, strays)}"] if strays else []
     blank = "some are missing, unknown" if kind.unknown else "some are missing"
@@ -233,8 +240,16 @@ def _listed(kind: Kind, values: list[float]) -> str:
     return ", ".join(few) + (", ..." if len(values) > SHOWN else "")
 
 
-def _range(kind: Kind, inside: np.ndarray) -> str:
-    """Return the range of the values that were seen, and the steps that they lie on."""
+def _possible(kind: Kind) -> np.ndarray:
+    """Return some of the values that a column of numbers may have, its frequent ones among them."""
+    inside = points(kind.low, kind.step, np.arange(min(kind.size, 99))) if isinstance(kind, Lattice) else [math.pi, math.e]
+    return np.array([*kind.numbers, *inside])
+
+
+def _range(kind: Kind, inside: np.ndarray | None) -> str:
+    """Return the range of the values that were seen, or else may be, and the steps that they lie on."""
+    if inside is None:
+        inside = np.array([kind.middle] if isinstance(kind, Real) else [kind.low, kind.high])  # type: ignore[attr-defined]
     low, high = float(inside.min()), float(inside.max())
     if isinstance(kind, Time):
         return kind.range_text(low, high)
@@ -244,4 +259,6 @@ def _range(kind: Kind, inside: np.ndarray) -> str:
         return f"whole numbers from {ends}" if whole else f"{ends} in steps of {kind.step:.6g}"
     above, below = kind.chart.support
     end = f", always above {above:.6g}" if math.isfinite(above) else ""
-    return f"numbers from {ends}{end}" + (f", always below {below:.6g}" if math.isfinite(below) else "")
+    return f"numbers {f'about {low:.6g}' if low == high else f'from {ends}'}{end}" + (
+        f", always below {below:.6g}" if math.isfinite(below) else ""
+    )

@@ -136,6 +136,8 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
 
 
 def _open_file(file: File, options: Options, name: str) -> Source:
+    if file.suffix == ".genus":
+        raise DataError(f"{file.name} is a model, and no data; genus describe {file.name} says what it models.")
     if file.suffix not in READERS:
         raise DataError(
             f"Cannot read {file.name}: files ending in {file.suffix or 'nothing'} are unknown; expected one of"

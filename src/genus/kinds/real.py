@@ -54,8 +54,12 @@ class Real(Number):
     def __repr__(self) -> str:
         if self.chart.is_affine:
             return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self)})"
-        middle = self._typical[0][1]  # loc and scale are in the units of the chart's form, which say little to a person
-        return f"Real(about {middle:.6g}{support_text(self)}{atoms_text(self)}{chart_text(self)})"
+        return f"Real(about {self.middle:.6g}{support_text(self)}{atoms_text(self)}{chart_text(self)})"
+
+    @property
+    def middle(self) -> float:
+        """Return the number in the middle: loc is in the units of the chart's form, which say little to a person."""
+        return self._typical[0][len(self._typical[0]) // 2]
 
     @property
     def magnitude(self) -> float:
