@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, 
 import torch
 
 import genus.models  # noqa: F401 - importing them registers them
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, near
 from genus.ladder import (
     ApproximateDensity,
     Composed,
@@ -200,7 +200,9 @@ def build(
     names = hyper_parameters(cls)
     for key in hyper:
         if key not in names and cls is not Dequantised:
-            raise GenusError(f"{cls.name} has no hyper-parameter {key!r}; it has {', '.join(names) or 'none'}.")
+            raise GenusError(
+                f"{cls.name} has no hyper-parameter {key!r}{near(key, names)}; it has {', '.join(names) or 'none'}."
+            )
     if reason := refusal(cls, space, context):
         raise DataError(f"{cls.__name__} cannot model this: {reason}")
     if not cls.accepts(space, context):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from genus.compiled import is_traced
-from genus.errors import DataError
+from genus.errors import DataError, listed, near
 from genus.kinds import Category, Kind, Lattice, Real, Time, kind_from_json
 from genus.kinds.calendar import Calendar
 from genus.kinds.checks import check_layout, check_rows, checked_sums
@@ -170,7 +170,9 @@ class Space:
             DataError: no column has it.
         """
         if self.names is None or name not in self.names:
-            raise DataError(f"There is no column {name!r}; the columns are {', '.join(self.names or ()) or 'not named'}.")
+            raise DataError(
+                f"There is no column {name!r}{near(name, self.names or ())}; the columns are {listed(self.names or ())}."
+            )
         return self.names.index(name)
 
     def select(self, columns: Sequence[int]) -> Space:

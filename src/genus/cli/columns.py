@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from genus.cli.errors import UsageError
-from genus.errors import GenusError
+from genus.errors import GenusError, listed, near
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,8 @@ def check_columns(model: ApproximateDensity, names: list[str], given_rest: bool,
         raise UsageError("--columns is exact, by what the family knows of its columns; leave --samples and --online out")
     for name in names:
         if name not in (model.space.names or ()):
-            raise UsageError(f"--columns names no column {name!r}; there are {', '.join(model.space.names or ())}")
+            known = model.space.names or ()
+            raise UsageError(f"--columns names no column {name!r}{near(name, known)}; there are {listed(known)}")
 
 
 def alarm_limit(model: ApproximateDensity, false_alarms: float | None, otherwise: bool) -> float | None:

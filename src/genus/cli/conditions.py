@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genus.cli.errors import UsageError
-from genus.cli.inputs import codec_of, context_codec_of, coordinate, level_text, values_by_column
+from genus.cli.inputs import codec_of, context_codec_of, coordinate, level_text, near_column, values_by_column
+from genus.errors import listed
 
 if TYPE_CHECKING:
     from genus.codec import Codec
@@ -39,7 +40,8 @@ def parse_conditions(model: GenerativeModel, words: Sequence[str]) -> Conditions
             return (
                 f"--where {word!r} compares; a range is written by its ends, COLUMN=LOW..HIGH, either of which may be left out"
             )
-        return f"--where {word!r} names no column; expected COLUMN=VALUE with one of {', '.join(names)}"
+        meant = near_column(word, names)
+        return f"--where {word!r} names no column{meant}; expected COLUMN=VALUE with one of {listed(names)}"
 
     for word in words:
         several = re.fullmatch(r"\s*(.+?)\s+in\s+\((.*)\)\s*", word, re.DOTALL)

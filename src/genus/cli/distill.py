@@ -16,7 +16,7 @@ from genus.cli.options import Budget, Output, SequenceOptions, shared_options
 from genus.cli.outputs import file_size, print_json, say, write_table
 from genus.cli.pictures import write_images
 from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
-from genus.errors import DataError
+from genus.errors import DataError, near
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -157,7 +157,7 @@ def _student(name: str) -> type[GenerativeModel]:
     able = {name: cls for name, cls in registered_families().items() if issubclass(cls, NormalisingFlow) and cls is not Flow}
     if name in able:
         return able[name]
-    what = f"{name} cannot draw with gradients" if name in families() else f"there is no family {name!r}"
+    what = f"{name} cannot draw with gradients" if name in families() else f"there is no family {name!r}{near(name, able)}"
     raise UsageError(f"{what}; a student is one of {', '.join(able)}")
 
 

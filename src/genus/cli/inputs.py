@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from genus.cli.errors import UsageError
+from genus.errors import listed, near
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from genus.space import Space
 
 __all__ = ["build_model", "context_values", "coordinate", "find_family", "parse_duration", "parse_hyperparameters",
-           "level_text", "prefix_values", "read_rows", "source_of", "split_names", "values_by_column"]  # fmt: skip
+           "level_text", "near_column", "prefix_values", "read_rows", "source_of", "split_names",
+           "values_by_column"]  # fmt: skip
 
 
 def parse_duration(text: str | None, option: str = "--budget") -> float | None:
@@ -73,10 +75,10 @@ def find_family(name: str) -> type[GenerativeModel]:
     """
     from genus.registry import families
 
-    listed = families()
-    if name not in listed:
-        raise UsageError(f"there is no family {name!r}; there are {', '.join(listed)}")
-    return listed[name]
+    known = families()
+    if name not in known:
+        raise UsageError(f"there is no family {name!r}{near(name, known)}; there are {', '.join(known)}")
+    return known[name]
 
 
 def build_model(
@@ -118,7 +120,11 @@ def parse_hyperparameters(cls: type[GenerativeModel], words: Sequence[str]) -> d
         name = name.strip().replace("-", "_")
         if not equals or name not in defaults:
             shown = ", ".join(f"{key}={_shown(value)}" for key, value in defaults.items())
-            problem = f"{cls.name} has no hyper-parameter {name!r}" if equals else f"--set {word!r} is not understood"
+            problem = (
+                f"{cls.name} has no hyper-parameter {name!r}{near(name, defaults)}"
+                if equals
+                else f"--set {word!r} is not understood"
+            )
             raise UsageError(f"{problem}; expected NAME=VALUE with one of {shown or 'none'}")
         values[name] = _value(cls, name, text.strip(), defaults[name])
     return values
@@ -207,7 +213,11 @@ def context_values(codec: Codec | None, words: Sequence[str], kept: bool = False
         return None
     columns = codec.space.names or ()
     texts = values_by_column(
-        words, columns, lambda word: f"--context {word!r} names no column of this model's context; {_context_text(codec)}"
+        words,
+        columns,
+        lambda word: (
+            f"--context {word!r} names no column of this model's context{near_column(word, columns)}; {_context_text(codec)}"
+        ),
     )
     given = {name: coordinate(codec.select([i]), texts[name], "the context") for i, name in enumerate(columns) if name in texts}
     if not (lacking := [name for name in columns if name not in texts]):
@@ -223,9 +233,11 @@ def prefix_values(codec: Codec, order: Sequence[int], words: Sequence[str]) -> T
 
     space = codec.space
     names = [(space.names or ())[i] for i in order]
-    shown = ", ".join(names)
+    shown = listed(names)
     texts = values_by_column(
-        words, names, lambda word: f"--prefix {word!r} names no column; expected COLUMN=VALUE, first of {shown}"
+        words,
+        names,
+        lambda word: f"--prefix {word!r} names no column{near_column(word, names)}; expected COLUMN=VALUE, first of {shown}",
     )
     if texts.keys() != set(names[: len(texts)]):
         raise UsageError(
@@ -249,6 +261,11 @@ def values_by_column(words: Sequence[str], names: Sequence[str], unknown: Callab
     return texts
 
 
+def near_column(word: str, names: Sequence[str]) -> str:
+    """Return which column was perhaps meant by a word such as "ages=3"; see `genus.errors.near`."""
+    return near(re.split(r"\s+in\s+\(|[=<>]", word)[0], names)
+
+
 def _context_text(codec: Codec) -> str:
     from genus.codec.stamps import values_in
     from genus.space import Category
@@ -257,7 +274,7 @@ def _context_text(codec: Codec) -> str:
         kind = codec.space.kinds[i]
         if not isinstance(kind, Category):
             return f"{name!r} takes {values_in(kind)}"
-        return f"{name!r} is one of {', '.join(level_text(level) for level in kind.levels)}"
+        return f"{name!r} is one of {listed(map(level_text, kind.levels))}"
 
     return "; ".join(one(i, name) for i, name in enumerate(codec.space.names or ()))
 
@@ -277,7 +294,7 @@ def coordinate(codec: Codec, text: str, what: str) -> float:
         exact = [i for i, level in enumerate(kind.levels) if str(level) == text]
         alike = [i for i, level in enumerate(kind.levels) if _alike(level, text)]
         if not exact + alike:
-            raise UsageError(f"{text!r} is no level of {what}; {_context_text(codec)}")
+            raise UsageError(f"{text!r} is no level of {what}{near(text, kind.levels)}; {_context_text(codec)}")
         return float((exact + alike)[0])
     try:
         return float(codec.encode(_one_row(codec, text))[0, 0])

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from genus.cli.errors import UsageError
+from genus.errors import near
 from genus.notebook import printable
 
 __all__ = ["Budget", "Data", "DrawSeed", "Jobs", "Json", "Kinds", "Model", "Output", "ReadingOptions", "RowOptions",
@@ -293,8 +294,8 @@ def column_kinds(words: Sequence[str] | None) -> dict[str, str]:
         name, _, kind = word.rpartition("=")
         if not name or (kind.strip().lower() not in KINDS and "%" not in kind):
             raise UsageError(
-                f"--kind {word!r} is not understood; expected COLUMN={', ='.join(KINDS)}, or how times are written, such as"
-                " COLUMN=%d/%m/%Y"
+                f"--kind {word!r} is not understood{near(kind, KINDS)}; expected COLUMN={', ='.join(KINDS)}, or how times"
+                " are written, such as COLUMN=%d/%m/%Y"
             )
         kinds[name.strip()] = kind.strip() if "%" in kind else kind.strip().lower()
     return kinds

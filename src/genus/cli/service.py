@@ -20,7 +20,7 @@ from genus.cli.sample import drawn
 from genus.cli.scoring import Scoring, scored
 from genus.codec import Codec
 from genus.data import read
-from genus.errors import GenusError
+from genus.errors import GenusError, listed, near
 from genus.ladder import ApproximateDensity, GenerativeModel
 from genus.questions import impute
 from genus.space import Space
@@ -176,7 +176,7 @@ def _columns(rows: list[Row], *codecs: Codec | None) -> dict[str, list[Any]]:
     """Return rows as the columns of these codecs, None where a row has no value; raise GenusError for a name of no column."""
     names = [name for codec in codecs if codec is not None for name in codec.column_names]
     if odd := next((name for row in rows for name in row if name not in names), None):
-        raise GenusError(f"There is no column {odd!r}; the model's are {', '.join(names)}.")
+        raise GenusError(f"There is no column {odd!r}{near(odd, names)}; the model's are {listed(names)}.")
     return {name: [row.get(name) for row in rows] for name in names}
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from genus.codec.arrow import is_blank, without_dictionary
 from genus.codec.rewrites import Rewrite
-from genus.errors import DataError
+from genus.errors import DataError, near
 
 __all__ = ["Absent", "Together", "levels_of"]
 
@@ -133,7 +133,8 @@ def _different(words: Sequence[str], names: Sequence[str], text: str) -> list[st
     columns = [word.strip(' `"') for word in words]
     odd = [name for i, name in enumerate(columns) if name not in names or name in columns[:i]]
     if odd:
-        raise DataError(f"The constraint {text!r} is not understood at {odd[0]!r}; name different columns.")
+        meant = near(odd[0], {*names} - {*columns})
+        raise DataError(f"The constraint {text!r} is not understood at {odd[0]!r}{meant}; name different columns.")
     return columns
 
 

@@ -28,7 +28,7 @@ from genus.codec.forms import ARRAYS, Form
 from genus.codec.frames import to_arrow, to_frame
 from genus.codec.stamps import time_values, unit_of, values_in
 from genus.codec.writing import Writing
-from genus.errors import DataError
+from genus.errors import DataError, near
 from genus.kinds import Category, Kind, Lattice, Real, Time
 from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest_decimals
 from genus.kinds.time import NANOSECONDS
@@ -186,9 +186,10 @@ def _encode_levels(
         rows = np.flatnonzero(unseen)
         value = "a missing value" if null[rows[0]] else repr(array[int(rows[0])].as_py())
         expected = f"{', '.join(map(repr, kind.levels[:8]))}{', ...' if len(kind.levels) > 8 else ''}"
+        meant = "" if null[rows[0]] else near(array[int(rows[0])].as_py(), kind.levels)
         raise DataError(
-            f"The {label} holds {value} in row {rows[0]} ({len(rows)} such row{'s' if len(rows) > 1 else ''}), a level that was"
-            f" not there in training; expected one of {expected}."
+            f"The {label} holds {value}{meant} in row {rows[0]} ({len(rows)} such row{'s' if len(rows) > 1 else ''}), a level"
+            f" that was not there in training; expected one of {expected}."
             " Drop such rows, or read the training data with kinds= naming every level."
         )
     codes = position[index].astype(np.float64)

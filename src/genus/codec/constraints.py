@@ -21,7 +21,7 @@ import pyarrow as pa
 from genus.codec.arrow import is_numeric, to_numbers, value_type
 from genus.codec.relations import exact_numbers
 from genus.codec.rewrites import Rewrite
-from genus.errors import DataError
+from genus.errors import DataError, listed, near
 
 __all__ = ["Constraint", "quoted"]
 
@@ -112,7 +112,9 @@ class Constraint(Rewrite):
                 found.append((str(token.lastgroup), token[0]))
                 at = token.end()
             else:
-                raise self._error(f"is not understood at {text[at:].strip()!r}")
+                rest = text[at:].strip()
+                meant = near(re.split(r"[^\w ]", rest)[0], self.names)
+                raise self._error(f"is not understood at {rest!r}{meant}")
         return found
 
     def _stands(self, name: str, at: int) -> bool:
@@ -124,8 +126,7 @@ class Constraint(Rewrite):
         return not any(word(a) and word(b) for a, b in ((name[-1], after), (before, name[0])))
 
     def _error(self, problem: str) -> DataError:
-        few = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
-        return DataError(f"The constraint {self.text!r} {problem}; the columns are {few}.")
+        return DataError(f"The constraint {self.text!r} {problem}; the columns are {listed(self.names)}.")
 
     @cached_property
     def function(self) -> tuple[str, str] | None:

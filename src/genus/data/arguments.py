@@ -9,7 +9,7 @@ from typing import Any
 
 from genus.codec import Codec
 from genus.codec.forms import Form
-from genus.errors import DataError
+from genus.errors import DataError, listed, near
 from genus.space import Kind, Space
 
 __all__ = ["KindOverride", "Options", "context_names", "pixels_kind"]
@@ -67,6 +67,7 @@ def context_names(context: str | int | Sequence[str | int] | None, names: list[s
         elif isinstance(key, int) and -len(names) <= key < len(names):
             chosen.append(names[key])
         else:
-            columns = ", ".join(names) or "not named"
-            raise DataError(f"There is no column {key!r}, named in context=; the columns are {columns}.")
+            raise DataError(
+                f"There is no column {key!r}{near(key, names)}, named in context=; the columns are {listed(names)}."
+            )
     return list(dict.fromkeys(chosen))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from genus.data.arguments import KindOverride
 from genus.data.sources import Source
-from genus.errors import DataError
+from genus.errors import DataError, listed, near
 
 __all__ = ["check_arguments", "check_names"]
 
@@ -17,8 +17,7 @@ def check_names(found: Source, chosen: list[str], target: str | None, overrides:
     for name, argument in [*((n, "kinds") for n in overrides), *([(target, "target")] if target is not None else [])]:
         if name not in named:
             raise DataError(
-                f"There is no column {name!r}, named in {argument}=;"
-                f" the columns are {', '.join(map(str, named)) or 'not named'}."
+                f"There is no column {name!r}{near(name, named)}, named in {argument}=; the columns are {listed(named)}."
             )
     if target in chosen:
         raise DataError(f"Column {target!r} cannot be both the context and the target; choose one.")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genus.data.sources import Source
-from genus.errors import DataError
+from genus.errors import DataError, listed, near
 
 __all__ = ["take_group"]
 
@@ -29,8 +29,7 @@ def take_group(found: Source, name: str | None) -> tuple[Source, Tensor | None]:
         return found, None
     names = found.columns.column_names
     if found.sequences is not None or name not in names:
-        columns = ", ".join(map(str, names)) or "not named"
-        raise DataError(f"There is no column {name!r}, named in group=; the columns are {columns}.")
+        raise DataError(f"There is no column {name!r}{near(name, names)}, named in group=; the columns are {listed(names)}.")
     column = found.columns.column(name).combine_chunks()
     group = column.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(float)
     known = torch.from_numpy(group)

@@ -19,7 +19,7 @@ from genus.data.arguments import Options
 from genus.data.measure import measure
 from genus.data.sequences import Sequences, collected
 from genus.data.text import read_documents
-from genus.errors import DataError
+from genus.errors import DataError, listed, near
 from genus.kinds import Category, Kind, Lattice
 
 __all__ = ["id_notes", "look_like_ids", "read_array", "read_columns", "read_list", "read_npy"]
@@ -80,7 +80,9 @@ def read_columns(table: pa.Table, options: Options) -> Sequences:
     if isinstance(options.sequence, str) or len(names) == 1:
         name = options.sequence if isinstance(options.sequence, str) else names[0]
         if name not in names:
-            raise DataError(f"There is no column {name!r}, named in sequence=; the columns are {', '.join(names)}.")
+            raise DataError(
+                f"There is no column {name!r}{near(name, names)}, named in sequence=; the columns are {listed(names)}."
+            )
         return _read_column(name, table.column(name), options)
     odd = next((n for n in names if not is_numeric(table.column(n).type)), None)
     if odd is not None:

@@ -16,7 +16,7 @@ import torch
 from genus.codec import Codec
 from genus.codec.notes import Note
 from genus.data.dataset import Dataset
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, near
 from genus.kinds import Category, Kind, Lattice, Real, Time, kind_from_json
 from genus.kinds.steps import points, shortest_decimals
 from genus.kinds.strays import STRAY
@@ -189,7 +189,9 @@ def _kind(name: str, entry: Mapping[str, Any]) -> Kind | str | None:
         return str(entry.get("written", "time"))
     if set(values) <= {"kind"}:
         if word is not None and word not in WORDS:
-            raise DataError(f"Column {name!r} of the schema has kind {word!r}; expected one of {', '.join(WORDS)}.")
+            raise DataError(
+                f"Column {name!r} of the schema has kind {word!r}{near(word, WORDS)}; expected one of {', '.join(WORDS)}."
+            )
         return word
     try:
         return kind_from_json(values)

@@ -15,7 +15,7 @@ from genus.codec import Codec
 from genus.codec.forms import Form
 from genus.codec.series import as_arrays, encode
 from genus.data.measure import Unmeasurable, measure
-from genus.errors import DataError
+from genus.errors import DataError, listed, near
 from genus.kinds import Kind
 from genus.space import Space
 
@@ -78,7 +78,9 @@ def of_table(table: pa.Table, form: Form, key: str, time: str, beside: Sequence[
     """
     for name in (key, time, *beside):
         if name not in table.column_names:
-            raise DataError(f"There is no column {name!r}; the columns are {', '.join(table.column_names)}.")
+            raise DataError(
+                f"There is no column {name!r}{near(name, table.column_names)}; the columns are {listed(table.column_names)}."
+            )
     for name in (key, time):
         if table.column(name).null_count:
             raise DataError(f"Column {name!r} lacks values; every row needs its series and its time.")

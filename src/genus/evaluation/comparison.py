@@ -18,7 +18,7 @@ from torch import Tensor
 from genus.codec.notes import Note
 from genus.configurable import unregistered_reason
 from genus.data import Dataset, read
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, near
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
 from genus.evaluation.cluster import connected
 from genus.evaluation.extractor import make_extractor
@@ -337,5 +337,5 @@ def _family(wanted: str | Family, listed: Mapping[str, Family]) -> Family:
         raise GenusError(f"{wanted.__name__} cannot be compared: {reason}")
     name = wanted.name if isinstance(wanted, type) else wanted
     if name not in listed:
-        raise GenusError(f"There is no family {name!r}; there are {', '.join(listed)}.")
+        raise GenusError(f"There is no family {name!r}{near(name, listed)}; there are {', '.join(listed)}.")
     return wanted if isinstance(wanted, type) else listed[name]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genus.codec.notes import Note
 from genus.data import Dataset
-from genus.errors import DataError
+from genus.errors import DataError, listed, near
 from genus.evaluation.metrics import LEAST
 from genus.kinds import Category, Lattice, Time
 
@@ -62,7 +62,9 @@ def _moments(data: Dataset, split: str) -> Tensor:
         return values
     times = [name for name, (kind, _) in columns.items() if isinstance(kind, Time) and kind.concept in MOMENTS]
     if split != "time":
-        raise DataError(f"split={split!r} is not known; expected 'random', 'time', or one of {', '.join(columns)}.")
+        raise DataError(
+            f"split={split!r} is not known{near(split, columns)}; expected 'random', 'time', or one of {listed(columns)}."
+        )
     if len(times) != 1:
         said = f"several, {', '.join(times)}" if times else "none"
         raise DataError(f"split='time' needs one column of dates or instants, and there are {said}; name the column instead.")

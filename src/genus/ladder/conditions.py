@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, listed, near
 from genus.ladder.rejection import draw_until
 from genus.ladder.unknown import placeholder_row, set_columns
 from genus.nets.state import evaluating
@@ -135,7 +135,10 @@ def _in_data_units(space: Space, i: int, values: list[Any]) -> Tensor:
     if isinstance(kind, Category):
         odd = [value for value in values if value not in kind.levels]
         if odd:
-            raise DataError(f"{odd[0]!r} is no level of {space.label(i)}; expected one of {', '.join(map(repr, kind.levels))}.")
+            raise DataError(
+                f"{odd[0]!r} is no level of {space.label(i)}{near(odd[0], kind.levels)};"
+                f" expected one of {listed(map(repr, kind.levels))}."
+            )
         return torch.tensor([float(kind.levels.index(value)) for value in values])
     found = torch.tensor([math.nan if value is None else float(value) for value in values], dtype=torch.float64)
     Space([kind], names=[space.names[i]] if space.names else None).check(found[:, None])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genus.configurable import classes, from_json
-from genus.errors import GenusError
+from genus.errors import GenusError, near
 from genus.ladder.base import GenerativeModel
 from genus.space import Space
 
@@ -26,7 +26,9 @@ def registered_family(name: str) -> type[GenerativeModel]:
     """
     cls = classes.get(name) if isinstance(name, str) else None
     if cls is None or not issubclass(cls, GenerativeModel):
-        raise GenusError(f"There is no family {name!r}; there are {', '.join(registered_families())}.")
+        raise GenusError(
+            f"There is no family {name!r}{near(name, registered_families())}; there are {', '.join(registered_families())}."
+        )
     return cls
 
 

@@ -18,7 +18,7 @@ from genus.codec import Codec
 from genus.codec.arrow import is_blank, is_numeric, is_text, spelled_alike, without_dictionary
 from genus.codec.tabular import as_table
 from genus.data import Dataset
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, listed, near
 from genus.ladder import GenerativeModel
 from genus.ladder.unknown import Filled, placeholder_row, unknown_entries
 from genus.questions.reading import BROKEN, known_cells, odd_entries, read_for, related_rows
@@ -177,7 +177,7 @@ def _wanted(codec: Codec, columns: Sequence[str] | None) -> dict[str, bool]:
     known = [name for name in codec.column_names if name not in codec.keys]
     for name in columns or ():
         if name not in known:
-            raise DataError(f"The model knows no column {name!r} to fill; it knows {', '.join(known)}.")
+            raise DataError(f"The model knows no column {name!r} to fill{near(name, known)}; it knows {listed(known)}.")
     meant = {name for rewrite in codec.rewrites for name in rewrite.meaningful_blanks if codec.replaced(name)}
     return dict.fromkeys([n for n in known if n not in meant], False) if columns is None else dict.fromkeys(columns, True)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from genus.codec import Codec, Formula, Function, OneHot, Order, Sum
 from genus.codec.tabular import as_table
 from genus.data import Dataset
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, listed, near
 from genus.kinds import Category, Kind, Lattice
 from genus.kinds.charts import Charts
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity
@@ -183,7 +183,7 @@ def _changed(
     """Return the row with the changed values, without columns that relations compute from others: these follow the change."""
     known = [*codec.column_names, *((model.context.names or ()) if model.context is not None else ())]
     if odd := [name for name in change if name not in known]:
-        raise DataError(f"The model knows no column {odd[0]!r} to change; it knows {', '.join(known)}.")
+        raise DataError(f"The model knows no column {odd[0]!r} to change{near(odd[0], known)}; it knows {listed(known)}.")
     assert before.table is not None
     row = {name: before.table.column(name).to_pylist() for name in before.table.column_names}
     follow = [one.column for one in codec.rewrites if isinstance(one, Function | Sum)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genus.codec import Codec
 from genus.codec.tabular import as_table
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, listed, near
 from genus.kinds import Category
 from genus.ladder import GenerativeModel
 from genus.ladder.conditions import Conditions
@@ -66,7 +66,9 @@ def shares_of(model: GenerativeModel, column: str, shares: Mapping[Any, float] |
     levels = _levels(model, column)
     named = {_same(level, levels): float(share) for level, share in (shares or {}).items()}
     if odd := [level for level in named if level not in levels]:
-        raise DataError(f"{odd[0]!r} is no level of {column!r}; expected one of {', '.join(map(repr, levels[:20]))}.")
+        raise DataError(
+            f"{odd[0]!r} is no level of {column!r}{near(odd[0], levels)}; expected one of {listed(map(repr, levels))}."
+        )
     total = sum(named.values())
     if any(not share >= 0 for share in named.values()) or total > 1 + 1e-9:
         raise DataError(f"Shares lie between 0 and 1 and add up to 1 at most; got {', '.join(map(str, named.values()))}.")

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, near
 from genus.ladder import GenerativeModel
 from genus.models import Dequantised
 from genus.registry import families, hyper_parameters
@@ -63,5 +63,8 @@ def label_codes(y: Any, rows: int, classes: np.ndarray) -> Tensor:
     place = {label: i for i, label in enumerate(classes.tolist())}
     strange = next((label for label in labels.tolist() if label not in place), None)
     if strange is not None:
-        raise DataError(f"y holds the label {strange!r}, which was not there in fit; expected one of {list(place)[:8]}.")
+        raise DataError(
+            f"y holds the label {strange!r}, which was not there in fit{near(strange, place)};"
+            f" expected one of {list(place)[:8]}."
+        )
     return torch.tensor([place[label] for label in labels.tolist()], dtype=torch.long)
