@@ -5,9 +5,17 @@ from __future__ import annotations
 import html
 import io
 import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["figure", "preformatted", "printable"]
+__all__ = ["MANY", "Previewed", "figure", "few_lines", "preformatted", "printable"]
+
+ROWS = 5  # of a table that are shown
+ACROSS = 8  # columns
+MANY = 50  # lines of columns, of which more are cut to
+FEW = 20
 
 # Controls other than tab and the end of a line, and marks that turn the direction of what follows.
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
@@ -39,3 +47,40 @@ def printable(text: str) -> str:
     plain
     """
     return CONTROLS.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def few_lines(lines: Sequence[str], kinds: Sequence[str]) -> list[str]:
+    """Return the lines of columns; of many the first, and one that counts the others by their kinds.
+
+    >>> few_lines([f"x{i}" for i in range(1000)], ["lattice"] * 990 + ["category"] * 10)[19:]
+    ['x19', '... and 980 more columns: 970 lattice, 10 category']
+    """
+    if len(lines) <= MANY:
+        return list(lines)
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in Counter(kinds[FEW:]).most_common())
+    return [*lines[:FEW], f"... and {len(lines) - FEW:,} more columns: {counts}"]
+
+
+class Previewed(ABC):
+    """Prints a result as a sentence on what it is and the first rows of its table; a dataclass below it has repr=False."""
+
+    @abstractmethod
+    def _preview(self) -> tuple[str, Any]:
+        """Return the sentence, and the rows as an Arrow table."""
+
+    def __repr__(self) -> str:
+        title, table = self._preview()
+        shown = table.slice(0, ROWS).select(table.column_names[:ACROSS]).to_pydict()
+        columns = [[name, *map(_cell, values)] for name, values in shown.items()]
+        widths = [max(map(len, column)) for column in columns]
+        lines = ["  ".join(map(str.rjust, row, widths)) for row in zip(*columns, strict=True)]
+        more = [f"{table.num_rows - ROWS:,} more rows"] if table.num_rows > ROWS else []
+        more += [f"{table.num_columns - ACROSS:,} more columns"] if table.num_columns > ACROSS else []
+        return "\n".join([title, *lines, *([f"... {' and '.join(more)}"] if more else [])])
+
+    def _repr_html_(self) -> str:
+        return preformatted(repr(self))
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)[:40]

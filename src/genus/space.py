@@ -22,7 +22,7 @@ from genus.kinds.calendar import Calendar
 from genus.kinds.checks import check_layout, check_rows, checked_sums
 from genus.kinds.numbers import measure_numbers
 from genus.kinds.tables import Parts, Tables
-from genus.notebook import preformatted
+from genus.notebook import few_lines, preformatted
 
 __all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space", "Time"]
 
@@ -211,6 +211,7 @@ class Space:
         """Return a table's columns as text, a line for each: its name, then shown(i) of column i."""
         width = max(map(len, self.names or ()))
         lines = [f"  {name:<{width}}  {shown(i)}" for i, name in enumerate(self.names or ())]
+        lines = few_lines(lines, [type(kind).__name__.lower() for kind in self.kinds])
         return "\n".join([f"Space of {self.dim} column{'s' if self.dim > 1 else ''}", *lines])
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from genus.cli.about import about_model, model_text
 from genus.cli.errors import UsageError
 from genus.cli.options import Data, Output, ReadingOptions, shared_options
 from genus.cli.outputs import print_json, say
+from genus.notebook import MANY
 
 __all__ = ["describe"]
 
@@ -61,6 +62,8 @@ def describe(
         print_json(schema.to_json())
         return
     say(f"{dataset.name}: {len(dataset):,} rows, {len(schema.columns)} columns\n{schema}")
+    if len(schema.columns) > MANY and out is None:
+        output.note("all columns are in --out FILE, or in --json")
     for note in map(Note.of, dataset.notes):
         output.note(f"{note.label}: {note.shell}")
     if out is not None:

@@ -20,6 +20,7 @@ from genus.errors import DataError, GenusError, near
 from genus.kinds import Category, Kind, Lattice, Real, Time, kind_from_json
 from genus.kinds.steps import points, shortest_decimals
 from genus.kinds.strays import STRAY
+from genus.notebook import few_lines
 
 __all__ = ["Schema"]
 
@@ -58,6 +59,7 @@ class Schema:
         for name, entry in self.columns.items():
             role = f" ({entry['role']})" if "role" in entry else ""
             lines.append(f"{name:<{width}}  {entry.get('reads', entry.get('kind', 'measured'))}{role}")
+        lines = few_lines(lines, [str(entry.get("kind", "related")) for entry in self.columns.values()])
         return "\n".join([*lines, *(f"{'':<{width}}  always {text}" for text in self.constraints)])
 
     # -- of data ----------------------------------------------------------------------------------------------------------

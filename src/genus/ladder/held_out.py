@@ -33,6 +33,9 @@ class HeldOut:
 
     log_density: tuple[float, ...]
 
+    def __repr__(self) -> str:
+        return f"HeldOut({len(self.log_density):,} rows from {self.log_density[0]:.4g} to {self.log_density[-1]:.4g} nats)"
+
     @classmethod
     @torch.no_grad()
     def of(cls, model: Any, x: Tensor, c: Tensor | None) -> HeldOut | None:

@@ -13,14 +13,15 @@ from torch import Tensor
 from genus.errors import DataError
 from genus.ladder import GenerativeModel
 from genus.ladder.unknown import unknown_entries
+from genus.notebook import Previewed
 from genus.questions.conditional import column_given
 from genus.questions.reading import read_for
 
 __all__ = ["Explained", "explain", "surprise"]
 
 
-@dataclass(frozen=True)
-class Explained:
+@dataclass(frozen=True, repr=False)
+class Explained(Previewed):
     """Holds how surprising every value of a table is, given the other values of its row.
 
     Attributes:
@@ -39,6 +40,10 @@ class Explained:
         """Return the most surprising column of each row; None where the row has no value."""
         known = np.where(np.isnan(self.surprise), -np.inf, self.surprise)
         return [self.columns[i] if known[row, i] > -np.inf else None for row, i in enumerate(known.argmax(1))]
+
+    def _preview(self) -> tuple[str, pa.Table]:
+        rows, columns = self.surprise.shape
+        return f"surprise of {columns:,} columns in {rows:,} rows, in nats ({self.label})", self.table()
 
     def table(self) -> pa.Table:
         """Return the most surprising column of each row and its surprise, then the surprise of every column."""

@@ -16,6 +16,7 @@ from genus.data import read
 from genus.errors import DataError, GenusError
 from genus.kinds.checks import is_batch
 from genus.ladder import GenerativeModel
+from genus.notebook import Previewed
 from genus.random import draw_indices, isolated
 from genus.space import Category, Space
 
@@ -25,8 +26,8 @@ CANDIDATES = 200  # draws of a region of a sequence, one of which is chosen by w
 TIMES = 200  # draws of what follows: the ends of 90 % are the tenth from below and from above
 
 
-@dataclass(frozen=True)
-class Forecast:
+@dataclass(frozen=True, repr=False)
+class Forecast(Previewed):
     """Hold draws of how sequences go on.
 
     Attributes:
@@ -44,6 +45,11 @@ class Forecast:
     keys: tuple[Any, ...]
     starts: tuple[int, ...]
     level: float
+
+    def _preview(self) -> tuple[str, pa.Table]:
+        n, times, steps = self.draws.shape[:3]
+        title = f"{n:,} sequences go on for {steps:,} steps: {times:,} draws of each, with {self.level:.0%} intervals"
+        return title, self.table()
 
     @property
     def mean(self) -> Tensor:

@@ -21,6 +21,7 @@ from genus.data import Dataset
 from genus.errors import DataError, GenusError, listed, near
 from genus.ladder import GenerativeModel
 from genus.ladder.unknown import Filled, placeholder_row, unknown_entries
+from genus.notebook import Previewed
 from genus.questions.reading import BROKEN, known_cells, odd_entries, read_for, related_rows
 
 __all__ = ["Imputed", "impute"]
@@ -28,8 +29,8 @@ __all__ = ["Imputed", "impute"]
 AT_ONCE = 20_000  # rows that are filled together
 
 
-@dataclass(frozen=True)
-class Imputed:
+@dataclass(frozen=True, repr=False)
+class Imputed(Previewed):
     """Holds filled copies of a table.
 
     Attributes:
@@ -43,6 +44,15 @@ class Imputed:
     filled: dict[str, np.ndarray]
     reasons: dict[str, int]
     size: float
+
+    def _preview(self) -> tuple[str, pa.Table]:
+        table, times = self.tables[0], len(self.tables)
+        odd = "".join(f"; {count:,} rows: {reason}" for reason, count in self.reasons.items())
+        title = (
+            f"{self.cells:,} blanks filled in {self.rows:,} of {table.num_rows:,} rows, {times:,} draw{'s' * (times > 1)}{odd}"
+        )
+        some = np.logical_or.reduce([*self.filled.values(), np.zeros(table.num_rows, dtype=bool)])
+        return title, table.filter(pa.array(some))
 
     @property
     def cells(self) -> int:

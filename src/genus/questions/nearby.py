@@ -19,6 +19,7 @@ from genus.kinds import Category, Kind, Lattice
 from genus.kinds.charts import Charts
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity
 from genus.ladder.unknown import set_columns, unknown_entries
+from genus.notebook import Previewed
 from genus.questions.conditional import column_given, points_of
 from genus.questions.reading import read_for
 from genus.space import Space
@@ -32,8 +33,8 @@ LEVELS = 64  # that are tried of a category between two rows; of more, those of 
 BOUND_SAMPLES = 64  # importance samples of a density that is only bounded
 
 
-@dataclass(frozen=True)
-class Nearby:
+@dataclass(frozen=True, repr=False)
+class Nearby(Previewed):
     """Holds rows near a given one.
 
     Attributes:
@@ -47,6 +48,11 @@ class Nearby:
     changed: list[tuple[str, ...]]
     log_density: tuple[float, ...]
     usual: float | None
+
+    def _preview(self) -> tuple[str, pa.Table]:
+        usual = "" if self.usual is None else f"; a tenth of the model's draws lie below {self.usual:.4g} nats"
+        density = pa.array(self.log_density, pa.float64())
+        return f"{self.table.num_rows} rows near a given one{usual}", self.table.add_column(0, "log-density", density)
 
 
 def counterfactuals(

@@ -17,6 +17,7 @@ from genus.codec.tabular import as_table, with_results
 from genus.errors import GenusError
 from genus.ladder import ApproximateDensity, Calibration, GenerativeModel
 from genus.ladder.unknown import placeholder_row, unknown_entries
+from genus.notebook import Previewed
 from genus.questions.calibration import interval_of, measured, mended
 from genus.questions.conditional import ColumnGiven, column_given, points_of
 from genus.questions.reading import odd_entries, read_for
@@ -29,8 +30,8 @@ AT_ONCE = 4096  # rows whose distributions, of up to 256 values each, are held t
 FILLS = 5  # draws of the blanks of other columns, over which a prediction is averaged
 
 
-@dataclass(frozen=True)
-class Predicted:
+@dataclass(frozen=True, repr=False)
+class Predicted(Previewed):
     """Holds predictions of one column for the rows of a table.
 
     Attributes:
@@ -55,6 +56,12 @@ class Predicted:
     reasons: dict[str, int]
     calibration: Calibration | None = None
     rows: pa.Table | None = None
+
+    def _preview(self) -> tuple[str, pa.Table]:
+        how = self.label if self.calibration is None else f"{self.label}, calibrated"
+        interval = "" if self.low is None else f", with {self.level:.0%} intervals"
+        odd = "".join(f"; {count:,} rows: {reason}" for reason, count in self.reasons.items())
+        return f"{self.column} predicted in {len(self.value):,} rows ({how}){interval}{odd}", self.table(probabilities=True)
 
     def table(self, probabilities: bool = False, beside: bool = False) -> pa.Table:
         """Return the predictions as columns: the value, an interval of numbers, and where asked for the probabilities.
