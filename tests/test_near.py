@@ -63,3 +63,17 @@ def test_python_says_what_was_perhaps_meant(model: Path) -> None:
         fitted.sample(1, where={"agee": 3})
     with pytest.raises(genus.GenusError, match="did you mean 'components'"):
         genus.build("mixture", fitted.space, component=3)
+
+
+def test_conditions_that_contradict_a_relation_are_refused_before_anything_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, tax = [10 + 7 * i % 41 for i in range(200)], [3 * i % 11 for i in range(200)]
+    level = ["low" if n < 20 else "mid" if n < 40 else "high" for n in net]
+    table = {"net": net, "tax": tax, "total": [a + b for a, b in zip(net, tax, strict=True)]}
+    data = genus.read(table | {"level": level, "grade": [{"low": 1, "mid": 2, "high": 3}[one] for one in level]})
+    model = genus.build("naive-bayes", data.space, seed=0)
+    genus.fit(model, data, seed=0, progress=False)
+    assert len(model.sample(2, where={"net": 20, "total": 25}, seed=0)) == 2
+    monkeypatch.setattr(type(model), "_sample", lambda *args: pytest.fail("it drew"))
+    for where in ({"level": "low", "grade": 3}, {"net": 20, "tax": 3, "total": 40}, {"net": 20, "total": 19}):
+        with pytest.raises(genus.DataError, match=r"No row can fulfil the conditions: (total =|level is|grade is)"):
+            model.sample(2, where=where, seed=0)

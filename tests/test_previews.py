@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 import genus
+from genus.codec.arrow import to_numbers
 from genus.data import Schema
 from genus.notebook import Previewed, few_lines
 from genus.questions import Explained, Forecast, Imputed, Nearby
@@ -48,3 +52,19 @@ def test_a_table_of_many_columns_is_described_in_a_few_lines() -> None:
     assert "280 more columns: 280 lattice" in str(data)
     assert few_lines(["a"] * 50, ["real"] * 50) == ["a"] * 50
     assert len(str(Schema.of(data)).splitlines()) == 21
+
+
+def test_a_filled_frame_has_the_types_of_the_one_that_was_given(model: genus.GenerativeModel) -> None:
+    given = pd.DataFrame({"sex": pd.Series(["Female", None, "Male"], dtype="string"), "n": pd.array([1, None, 3], "Int64")})
+    given["o"] = np.array([1, 2, 3], dtype=object)
+    given["age"] = pd.array([20.5, 21.5, None], dtype="float64[pyarrow]")
+    frame = genus.impute(model, given, seed=0).frame(given)
+    assert frame.dtypes.tolist() == given.dtypes.tolist()
+    assert not frame[["sex", "age"]].isna().any().any()
+
+
+def test_decimals_are_read_to_the_last_bit() -> None:
+    cents = np.random.default_rng(0).integers(100, 9999, 80)
+    data = genus.read({"price": [Decimal(int(v)) / 100 for v in cents], "n": [i % 7 for i in range(80)]}, relations=False)
+    assert not data.notes
+    assert np.array_equal(to_numbers(pa.chunked_array([[Decimal("85.20"), None]])), [85.2, np.nan], equal_nan=True)

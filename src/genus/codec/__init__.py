@@ -32,7 +32,7 @@ from genus.codec.onehot import OneHot
 from genus.codec.relations import Order, Sum
 from genus.codec.rewrites import BrokenRelation, Rewrite, Ties, place_columns, rewrite_from_json, run_backward, run_forward
 from genus.codec.stamps import as_times, values_in
-from genus.codec.ties import fulfil, tie, to_person, with_known
+from genus.codec.ties import contradiction, fulfil, tie, to_person, with_known
 from genus.errors import DataError
 from genus.space import Category, Real, Space
 
@@ -285,6 +285,10 @@ class Codec:
             known: N rows of the columns that are known, of the types that `as_read` gives.
         """
         return with_known(self.space, self.space_form, self.rewrites, x, known)
+
+    def contradiction(self, known: pa.Table) -> str | None:
+        """Return why no row has these values of the person's columns, where a relation says it; see `genus.codec.ties`."""
+        return contradiction(self.space, self.rewrites, known)
 
     def tie(self, known: Sequence[str]) -> Ties:
         """Return which columns follow from known values of these columns, and which are tied; see `genus.codec.ties`."""

@@ -149,6 +149,8 @@ def to_numbers(column: pa.ChunkedArray) -> np.ndarray:
         column = ticks_of(column)
     elif pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
+    elif pa.types.is_decimal(kind):
+        column = column.cast(pa.string())  # Arrow's own floats of decimals are off in their last bits
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 

@@ -13,11 +13,12 @@ from torch import Tensor
 from genus.codec import columns
 from genus.codec.arrow import without_dictionary
 from genus.codec.forms import Form
+from genus.codec.relations import Sum
 from genus.codec.rewrites import Rewrite, Ties, place_columns, run_forward
 from genus.kinds.charts import Charts
 from genus.space import Category, Space
 
-__all__ = ["fulfil", "tie", "to_person", "with_known"]
+__all__ = ["contradiction", "fulfil", "tie", "to_person", "with_known"]
 
 
 def tie(rewrites: Sequence[Rewrite], known: Iterable[str], space: Space) -> Ties:
@@ -71,6 +72,31 @@ def with_known(
     table, broken, _ = run_forward([one for one in rewrites if not one.invents], table)
     found = columns.encode(space, form, table, allow_missing=True, beyond=True)
     return found.to(x.dtype), torch.from_numpy(np.logical_not(broken))
+
+
+def contradiction(space: Space, rewrites: Sequence[Rewrite], known: pa.Table) -> str | None:
+    """Return in words why no row has the known values of a person's columns, where one relation alone says it; else None.
+
+    Args:
+        space, rewrites: of the codec.
+        known: a row of the columns that are known.
+    """
+    kinds = dict(zip(space.names or (), space.kinds, strict=False))
+    for one in rewrites:
+        names = [*one.reads, *filter(None, [getattr(one, "column", None)])]
+        lacking = [name for name in names if name not in known.column_names]
+        if one.invents or not names or (lacking and not (isinstance(one, Sum) and len(lacking) == 1 and lacking[0] in kinds)):
+            continue
+        table = known
+        for name in lacking:  # a part that follows from the total
+            table = table.append_column(name, pa.nulls(known.num_rows, pa.float64()))
+        after, broken = one.forward(table)
+        told = [columns.encode_column(kinds[name], after.column(name), name, True, beyond=True) for name in lacking]
+        if broken.any() or any(np.isinf(values).any() for values in told):
+            more = [f"{name!r} would be {after.column(name)[0].as_py():g}" for name in lacking]
+            shown = " and ".join([one.broken(known, 0), *more])
+            return f"{one.describe()}, and {shown}"
+    return None
 
 
 def fulfil(table: pa.Table, conditions: Mapping[str, tuple[str, pa.ChunkedArray]]) -> np.ndarray:

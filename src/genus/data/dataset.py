@@ -202,7 +202,10 @@ class Dataset:
         return x if self.codec is None else self.codec.decode(x, seed)
 
     def frame(self) -> Any:
-        """Return the rows in the form of the data that were read: a table's context columns last, images without theirs."""
+        """Return the rows in the form of the data that were read: a table's context columns last, images without theirs.
+
+        They are the rows of x, decoded: a blank that a relation tells, such as the state of a city, is filled, as a note says.
+        """
         x: Any = self.x if self.codec is None else self.codec.decode(self.x, known=self.keys)
         if self.c is None or not self.space.is_table:
             return x

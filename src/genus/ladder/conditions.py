@@ -101,6 +101,12 @@ class Conditions(NamedTuple):
                 table = table.append_column(name, values.take([0] * len(x)))
         return table
 
+    def contradiction(self, codec: Any, x: Tensor) -> str | None:
+        """Return why no row has the values that columns are to have, where a relation says it; x (1, D) has the fixed ones."""
+        if codec is None or not codec.rewrites or not (self.fixed or self.replaced):
+            return None
+        return codec.contradiction(self.known(codec, x))
+
     def hold(self, x: Tensor, codec: Any) -> Tensor:
         """Return which rows x (B, D) fulfil the conditions, bool (B,)."""
         fine = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -189,6 +195,8 @@ def draw_where(model: Any, n: int, where: Mapping[str, Any] | Conditions, c: Ten
         if not n:
             return model._sample(0, c)
         drawing = _Drawing(model, n, conditions, c)
+        if (reason := conditions.contradiction(model.codec, drawing.rows[:1])) is not None:
+            raise DataError(f"No row can fulfil the conditions: {reason}; ask for values that occur together.")
         one = bool(conditions.fixed) or drawing.related
         given = drawing.exact or (one and model.draws_given_others and not drawing.are_common())
         most = 200 * max(n, 100) if given else TRIES * max(n, 10)

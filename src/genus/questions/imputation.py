@@ -65,7 +65,10 @@ class Imputed(Previewed):
         return int(np.logical_or.reduce([*self.filled.values(), np.zeros(self.tables[0].num_rows, dtype=bool)]).sum())
 
     def frame(self, like: Any = None) -> Any:
-        """Return the first draw as a frame of the library that `like` is of, with its index; None: as a table in Arrow."""
+        """Return the first draw as a frame of the library that `like` is of, with its index and its types; None: in Arrow.
+
+        A column has the type that it has in `like` where that holds all of its values.
+        """
         table = self.tables[0]
         if like is None or isinstance(like, pa.Table):
             return table
@@ -73,9 +76,10 @@ class Imputed(Previewed):
 
         backend = nw.get_native_namespace(nw.from_native(like, eager_only=True))
         frame = nw.from_arrow(table, backend=backend).to_native()
-        if hasattr(like, "index"):
-            frame.index = like.index
-        return frame
+        if not hasattr(like, "index"):
+            return frame
+        frame.index = like.index
+        return frame.assign(**{name: _as_in(frame[name], like[name].dtype) for name in frame if name in like})
 
     def middle(self, name: str) -> pa.ChunkedArray:
         """Return the mean over the draws of a column of numbers, or its most frequent value: null where nothing was filled."""
@@ -311,6 +315,15 @@ class _Part:
             column = _merged(table.column(name), values, where)
             table = table.set_column(i, drawn.schema.field(name).with_type(column.type), column)
         return table
+
+
+def _as_in(values: Any, dtype: Any) -> Any:
+    """Return a column of pandas in this type; as it is where the type does not hold its values."""
+    try:
+        found = values.astype(dtype)
+        return found if found.astype(values.dtype).equals(values) else values
+    except (TypeError, ValueError):
+        return values
 
 
 def _at(c: Tensor | None, rows: Tensor) -> Tensor | None:
