@@ -52,7 +52,7 @@ def judged(data: Dataset, change: Change, strength: float, rows: int, seed: int)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     train, drawn, held = (data.x[part] for part in order[: 2 * rows + rows // 2].split([rows, rows, rows // 2]))
     samples = change(drawn.clone(), train, held, strength)
-    found = find_copies(data.space, samples, train, held) + find_faults(data.space, samples, torch.cat([held, train]))
+    found = find_copies(data.space, samples, train, held) + find_faults(data.space, samples, train, held)
     return {finding.test for finding in found}
 
 

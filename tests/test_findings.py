@@ -51,7 +51,7 @@ def mixed(share: float, x: Tensor) -> Tensor:
 
 
 def found(samples: Tensor) -> set[tuple[str, str]]:
-    findings = find_copies(SPACE, samples, TRAIN, UNSEEN) + find_faults(SPACE, samples, torch.cat([UNSEEN, TRAIN]))
+    findings = find_copies(SPACE, samples, TRAIN, UNSEEN) + find_faults(SPACE, samples, TRAIN, UNSEEN)
     return {(finding.kind, finding.test) for finding in findings}
 
 
@@ -101,7 +101,7 @@ def test_a_planted_cheat_is_named(cheat: str) -> None:
 def test_of_a_rounded_column_the_coarsest_unit_is_named_and_each_column_once() -> None:
     x = column("count", lambda x: (x / 10).round() * 10)
     x[:, SPACE.index("x")] = (10 * x[:, SPACE.index("x")]).round() / 10
-    (finding,) = find_faults(SPACE, x, torch.cat([UNSEEN, TRAIN]))
+    (finding,) = find_faults(SPACE, x, TRAIN, UNSEEN)
     assert list(finding.figures) == ["x to 0.1", "count to 10"]
     assert "to multiples: x to 0.1 (100 % of samples" in finding.sentence
 
@@ -155,7 +155,36 @@ def test_images_are_searched_for_copies() -> None:
     assert find_copies(space, x[600:], x[:400], x[400:600]) == []
     (finding,) = find_copies(space, x[:300], x[:400], x[400:600])
     assert finding.sentence == "100 % of the samples are training rows drawn again"
-    assert find_faults(space, x[:300], x) == []
+    assert find_faults(space, x[:300], x, x) == []
+
+
+CITIES = Space([Lattice(0, 99), Category(("NV", "CA", "OR", "WA")), Category(("a", "b", "c"))], names=["city", "state", "any"])
+
+
+def cities(n: int, seed: int, wrong: float = 0.0) -> Tensor:
+    """Rows of a city, its state, which a share of the rows has wrong, and a column that has to do with neither."""
+    g = torch.Generator().manual_seed(seed)
+    city = (40 * torch.rand(n, generator=g) ** 2).floor()
+    state = torch.where(torch.rand(n, generator=g) < wrong, (city + 1) % 4, city % 4)
+    return torch.stack([city, state, torch.randint(3, (n,), generator=g).float()], dim=1)
+
+
+def test_a_function_that_every_real_row_keeps_is_held_against_samples() -> None:
+    train, unseen = cities(2000, 0), cities(500, 1)
+    assert find_faults(CITIES, cities(2000, 2), train, unseen) == []
+    (finding,) = find_faults(CITIES, cities(2000, 2, wrong=0.12), train, unseen)  # and no pairs of the same two columns
+    share = finding.figures["city -> state"]
+    assert share == pytest.approx(0.12, abs=0.02)
+    expected = f"state is a function of city in all 2,500 real rows; {100 * share:.0f} % of the samples break it"
+    assert (finding.kind, finding.test, finding.sentence) == ("flaw", "functions", expected)
+
+
+def test_a_function_that_held_out_rows_break_as_often_is_no_finding() -> None:
+    """The training rows happen to hold none of the rows whose state is another one."""
+    unseen = cities(1000, 1, wrong=0.06)
+    assert {one.test for one in find_faults(CITIES, cities(2000, 2, wrong=0.06), cities(2000, 0), unseen)} == set()
+    (worse,) = find_faults(CITIES, cities(2000, 2, wrong=0.3), cities(2000, 0), unseen)
+    assert "all 2,000 training rows, and in all but" in worse.sentence
 
 
 def test_rows_repeated_by_nature_are_no_copies() -> None:

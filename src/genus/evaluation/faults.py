@@ -1,8 +1,9 @@
-"""Find what samples lack, or have although no real row does: levels, pairs of values, tails, digits, repeated rows."""
+"""Find what samples lack, or have although no real row does: levels, functions, pairs of values, tails, digits, repeats."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from genus.evaluation.classifiers import canonical
 from genus.evaluation.copying import holm
 from genus.evaluation.figures import percent, share_text
 from genus.evaluation.findings import Finding
+from genus.evaluation.functions import Broken, broken_functions
 from genus.kinds.steps import shortest_decimals
 from genus.space import Category, Lattice, Space
 
@@ -43,12 +45,13 @@ class Trace(NamedTuple):
     one_of: str = ""
 
 
-def find_faults(space: Space, samples: Tensor, real: Tensor) -> list[Finding]:
+def find_faults(space: Space, samples: Tensor, seen: Tensor, unseen: Tensor) -> list[Finding]:
     """Return the flaws of samples of a table, by exact tests whose probabilities are corrected for their number.
 
     - levels: one that real rows have and samples hardly ever have, by Fisher's exact test;
+    - functions: a column that follows from another in all training rows, and in more samples than held-out rows does not;
     - pairs: two values that stand together at most a tenth as often as if they were independent, Husband and Female say, and
-      that samples have more often than real rows;
+      that samples have more often than real rows, unless a function says so;
     - tails: fewer samples than real rows beyond the outer quantiles of a number;
     - digits: fewer samples than real rows that are no multiples of a unit such as 1,000, 5 or .01, since they were rounded;
     - repeats: samples that are equal to one another, far more than real rows are.
@@ -56,26 +59,58 @@ def find_faults(space: Space, samples: Tensor, real: Tensor) -> list[Finding]:
     Args:
         space: a table's.
         samples: (M, D).
-        real: (N, D), training and held-out rows.
+        seen: (N, D), training rows, of which functions are found.
+        unseen: (K, D), held-out rows, which say how often real rows break these; all else is compared with both.
 
     >>> import torch
-    >>> pairs = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).repeat(200, 1)
-    >>> table = Space([Category(("Husband", "Wife")), Category(("Male", "Female"))], names=["is", "sex"])
-    >>> print(find_faults(table, torch.cat([pairs[:100], torch.tensor([[0.0, 1.0]] * 20)]), pairs)[0])
-    flaw: pairs that real rows hardly have: is Husband & sex Female (17 % of samples, 0 % of real rows)
+    >>> pairs = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]]).repeat(200, 1)
+    >>> table = Space([Category(("Husband", "Wife", "Son")), Category(("Male", "Female"))], names=["is", "sex"])
+    >>> print(find_faults(table, torch.cat([pairs[:100], torch.tensor([[0.0, 1.0]] * 20)]), pairs, pairs)[0])
+    flaw: sex is a function of is in all 1,200 real rows; 17 % of the samples break it
     """
     if not space.is_table or space.sequence or not len(samples):
         return []
-    drawn, there = canonical(space, samples), canonical(space, real[:ROWS])
+    drawn, held, train = (canonical(space, x) for x in (samples, unseen[:ROWS], seen[:ROWS]))
+    there = np.concatenate([held, train])[:ROWS]
+    broken = _sure(broken_functions(space, train, held, drawn))
+    told = {frozenset((one.column, one.of)) for one in broken}
     digits, tails = _digits(space, there, drawn), _tails(space, there, drawn)
     cases = [
         ("levels", "levels that are hardly ever drawn", _levels(space, there, drawn)),
-        ("pairs", "pairs that real rows hardly have", _pairs(space, there, drawn)),
+        ("pairs", "pairs that real rows hardly have", _pairs(space, there, drawn, told)),
         ("tails", "tails are cut", tails),
         ("digits", "numbers are rounded, nearly all to multiples", digits),
     ]
     found = [_finding(test, words, traces, len(there), len(drawn)) for test, words, traces in cases]
-    return [finding for finding in (*found, _repeats(there, drawn)) if finding is not None]
+    functions = _functions_finding(space, broken, train, held, drawn, len(seen) + len(unseen))
+    return [finding for finding in (functions, *found, _repeats(there, drawn)) if finding is not None]
+
+
+def _sure(broken: list[Broken]) -> list[Broken]:
+    """Return the broken functions that chance does not explain, of two columns that follow from each other the worse one."""
+    sure = [one for one, p in zip(broken, holm([one.p for one in broken]), strict=True) if p < DOUBT]
+    worst: dict[frozenset[int], Broken] = {}
+    for one in sorted(sure, key=lambda one: -one.drawn):
+        worst.setdefault(frozenset((one.column, one.of)), one)
+    return [*worst.values()]
+
+
+def _functions_finding(
+    space: Space, broken: list[Broken], seen: np.ndarray, held: np.ndarray, drawn: np.ndarray, rows: int
+) -> Finding | None:
+    """Return a flaw that names the functions that are broken; `rows` are all real ones, of which some were compared."""
+    if not broken:
+        return None
+    compared, clauses = len(seen) + len(held), []
+    for one in broken[:SHOWN]:
+        where = f"all {compared:,} real rows" + (" that were compared" if compared < rows else "")
+        if one.held:
+            where = f"all {len(seen):,} training rows, and in all but {share_text(one.held / len(held))} of the held-out rows"
+        said = f"{column_name(space, one.column)} is a function of {column_name(space, one.of)} in {where}"
+        clauses.append(f"{said}; {share_text(one.drawn / len(drawn))} of the samples break it")
+    more = [f"{len(broken) - SHOWN} more break as well"] if len(broken) > SHOWN else []
+    shares = {f"{column_name(space, one.of)} -> {column_name(space, one.column)}": one.drawn / len(drawn) for one in broken}
+    return Finding("flaw", "functions", "; ".join(clauses + more), shares)
 
 
 def _finding(test: str, words: str, traces: list[Trace], real: int, drawn: int) -> Finding | None:
@@ -128,12 +163,15 @@ def _levels(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
     return traces
 
 
-def _pairs(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
+def _pairs(space: Space, real: np.ndarray, drawn: np.ndarray, told: Collection[frozenset[int]]) -> list[Trace]:
+    """Return the pairs of values that real rows hardly have, but of the two columns of a function that is named."""
     from scipy.stats import hypergeom
 
     codes = {i: found for i in range(space.dim) if (found := _coded(space, i, real, drawn)) is not None}
     traces, n, m = [], len(real), len(drawn)
     for i, j in itertools.islice(itertools.combinations(codes, 2), PAIRS):
+        if frozenset((i, j)) in told:
+            continue
         (a, b, first), (c, d, second) = codes[i], codes[j]
         shape = len(first), len(second)
         there, here = (np.bincount(x * shape[1] + y, minlength=shape[0] * shape[1]).reshape(shape) for x, y in ((a, c), (b, d)))

@@ -6,7 +6,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from genus.evaluation.attacks import attack, find_betrayal, suspects
@@ -125,7 +124,7 @@ def _find_faults(protocol: Protocol, samples: Tensor) -> list[Finding]:
     space, seen, unseen = joint_space(train), with_context(train), with_context(protocol.test)
     copies = find_copies(space, samples, seen, unseen)
     # No pixel has a name that a person could look for; what is wrong with pictures is told by features.
-    return copies + find_faults(space, samples, torch.cat([unseen, seen])) if train.space.is_table else copies
+    return copies + find_faults(space, samples, seen, unseen) if train.space.is_table else copies
 
 
 def _find_telling(protocol: Protocol, samples: Tensor) -> dict[str, float]:
