@@ -151,6 +151,14 @@ def test_c2st_of_two_normals_is_near_the_bayes_auc():
     assert 0 < estimate.error < 0.02
 
 
+def test_the_error_of_c2st_is_how_far_samples_of_one_distribution_differ():
+    """Folds share the rows that they learn from, so that the error of as many new rows is too small by a root of two."""
+    found = [c2st(PLANE, normal(20, 2, seed=2 * i), normal(20, 2, seed=2 * i + 1)) for i in range(120)]
+    values = np.array([one.value for one in found])
+    assert values.mean() == pytest.approx(0.5, abs=0.04)
+    assert np.mean([one.error for one in found]) == pytest.approx(values.std(), rel=0.2)
+
+
 def test_jensen_shannon_is_a_lower_bound_of_the_true_one():
     x, y = normal(2000, 2), normal(2000, 2, seed=1) + torch.tensor([1.5, 0.0])
     found = two_sample(PLANE, x, y).jensen_shannon

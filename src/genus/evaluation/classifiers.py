@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genus.divergences import Estimate
 from genus.errors import DataError
-from genus.evaluation.intervals import auc_error
+from genus.evaluation.intervals import auc_error, folds_auc_error
 from genus.kinds import Kind, Lattice
 from genus.space import Category, Space
 
@@ -79,7 +79,7 @@ def two_sample(space: Space, real: Tensor, fake: Tensor, seed: int = 0) -> TwoSa
         seed: of the folds.
 
     Returns:
-        The mean AUC over the folds with its standard error; the bound with its standard error over rows.
+        The mean AUC over the folds with its standard error, see `folds_auc_error`; the bound with its standard error over rows.
 
     Raises:
         DataError: fewer than 4 rows of either.
@@ -108,8 +108,10 @@ def two_sample(space: Space, real: Tensor, fake: Tensor, seed: int = 0) -> TwoSa
         fold[test] = k
         with np.errstate(divide="ignore"):  # a tree may be certain
             odds[test] = np.log(probabilities[:, 1]) - np.log(probabilities[:, 0])
-    auc = Estimate(float(np.mean(scores)), float(np.std(scores, ddof=1) / FOLDS**0.5))
-    return TwoSample(auc, _jensen_shannon(np.clip(odds, -CERTAIN, CERTAIN), label, fold))
+    auc = float(np.mean(scores))
+    return TwoSample(
+        Estimate(auc, folds_auc_error(min(len(a), len(b)), auc)), _jensen_shannon(np.clip(odds, -CERTAIN, CERTAIN), label, fold)
+    )
 
 
 def _jensen_shannon(odds: np.ndarray, label: np.ndarray, fold: np.ndarray) -> Estimate:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genus.evaluation.intervals import auc_error
+from genus.evaluation.intervals import folds_auc_error
 from genus.evaluation.metrics import LEAST, Metric
 from genus.space import Category, Space
 
@@ -68,7 +68,7 @@ def score_symbols(space: Space, real: Tensor, fake: Tensor, seed: int = 0) -> tu
     auc = _auc(a + b, np.repeat([0, 1], n), seed)
     echoes, lengths = np.array([repetition(row) for row in b]), np.array([len(row) for row in b], dtype=float)
     scores = {"ngram_auc": auc, "repetition": float(echoes.mean())}
-    errors = {"ngram_auc": auc_error(n, auc), "repetition": float(echoes.std() / math.sqrt(n))}
+    errors = {"ngram_auc": folds_auc_error(n, auc), "repetition": float(echoes.std() / math.sqrt(n))}
     if space.ends:
         scores["length"], errors["length"] = float(lengths.mean()), float(lengths.std() / math.sqrt(n))
     return scores, errors

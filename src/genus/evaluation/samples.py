@@ -88,6 +88,8 @@ def evaluate(
             raise DataError(f"There are {len(part)} {noun} rows; to judge samples takes {least} or more.")
     train = train.charted_on(train)
     held, notes = _without_leaks(train, held.with_space(train.space), least)
+    if not held.consecutive:  # since a file may be in an order, and half of it unlike the other half
+        held = held.rows(torch.randperm(len(held), generator=torch.Generator().manual_seed(0)))
     held_rows, half = with_context(held), len(held) // 2
     extractor = make_extractor(train)
     protocol = Protocol(train, held, held_rows[:half], 0.0, {}, torch.get_num_threads(), extractor=extractor)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from genus.codec.units import Unit, element
 from genus.evaluation.figures import density_text, number, paired, percent, plus_minus
-from genus.evaluation.intervals import auc_error
+from genus.evaluation.intervals import folds_auc_error
 from genus.evaluation.metrics import ROWS
 from genus.evaluation.ranking import (
     FEW_STEPS,
@@ -205,7 +205,7 @@ def _error(results: Results, row: Row) -> float:
     key = results.samples_metric
     if key in row.metrics_error:
         return row.metrics_error[key]
-    return auc_error(min(results.test_rows // 2, ROWS), row.metrics[key]) if key == "c2st" else 0.0
+    return folds_auc_error(min(results.test_rows // 2, ROWS), row.metrics[key]) if key == "c2st" else 0.0
 
 
 def _target_remark(results: Results, places: Sequence[Place]) -> list[str]:
@@ -248,7 +248,7 @@ def _failures_remark(places: Sequence[Place]) -> list[str]:
             f"The clock stopped {listed(cut)} after fewer than {FEW_STEPS} steps: give more seconds before you compare."
         )
     if failed:
-        said.append(f"Some seeds of {listed(failed)} failed, and the others alone are counted.")
+        said.append(f"Some seeds of {listed(failed)} failed, or had no time, and the others alone are counted.")
     return said
 
 

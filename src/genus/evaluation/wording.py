@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from genus.evaluation.figures import number
 from genus.evaluation.findings import Finding
-from genus.evaluation.intervals import auc_error
+from genus.evaluation.intervals import folds_auc_error
 from genus.evaluation.results import Row
 
 __all__ = ["accusation", "findings_remark", "listed", "measure", "shown", "told_apart", "with_verb"]
@@ -111,7 +111,7 @@ def told_apart(rows: Sequence[Row], key: str, real: float, n: int) -> list[str]:
     first, words = names[0], measure(key)
 
     def error(name: str) -> float:
-        return errors[name] or (0.0 if key == "kernel_distance" else auc_error(n, values[first]))
+        return errors[name] or (0.0 if key == "kernel_distance" else folds_auc_error(n, values[first]))
 
     beside = "" if math.isnan(real) else f"; other real rows have {number(real, 2)}"
     said = [f"{words.first.format(first, number(values[first], 2))} ({words.perfect}{beside})."]
