@@ -253,10 +253,10 @@ def test_a_comparison_that_is_interrupted_reports_what_has_ended(monkeypatch: py
     assert [(row.family, row.status) for row in report.rows] == [
         ("independent", "ok"),
         ("mixture", "ok"),
-        ("vae", "failed"),
-        ("maf", "failed"),
+        ("vae", "given up"),
+        ("maf", "given up"),
     ]
-    assert report.rows[2].reason == "it was interrupted"
+    assert report.rows[2].reason == "not trained: it was interrupted"
     monkeypatch.setattr(Independent, "observe", press)
     with pytest.raises(KeyboardInterrupt, match="anything to compare"):
         genus.compare(table(), ["vae"], seeds=1, jobs=1, progress=False)

@@ -16,7 +16,15 @@ import torch
 
 import genus
 from genus.evaluation import trial as trial_module
-from genus.evaluation.halving import Clock, SmallFits, held_out_rows, run_small_fits, share_time, unsettled
+from genus.evaluation.halving import (
+    Clock,
+    SmallFits,
+    held_out_rows,
+    run_small_fits,
+    share_time,
+    unsettled,
+    untrained_row,
+)
 from genus.evaluation.protocol import Protocol, validation_rows
 from genus.evaluation.rows import family_row
 from genus.evaluation.running import Family, Runner
@@ -38,7 +46,7 @@ def test_a_comparison_in_a_given_time_gives_families_up_and_keeps_the_winner(tmp
     report = genus.compare(
         "iris", FAMILIES, time_limit=12, jobs=1, progress=note, folder=tmp_path, hyper={"made": {"hidden": [16]}}
     )
-    assert {row.status for row in report.rows} <= {"ok", "given up", "failed"}
+    assert {row.status for row in report.rows} <= {"ok", "given up"}
     assert {row.family for row in report.rows if not row.family.startswith("stack of")} == {"independent", *FAMILIES}
     fitted = [row for row in report.rows if row.status == "ok" and not row.family.startswith("stack of")]
     assert 2 <= len(fitted) <= 5  # the baseline, and four at most
@@ -214,6 +222,32 @@ def test_families_that_are_done_leave_their_time_to_the_others() -> None:
     assert order[0].name == "trees"
     assert sum(seconds[name] + 6 for name in ("pixelcnn", "mixture", "hclt")) == pytest.approx(2 * 88 - 9, abs=1)
     assert {round(one) for one in share_time(SmallFits(families), 2, 1, Clock(time.time(), 100))[1].values()} == {38}
+
+
+def test_a_family_that_only_its_small_fit_had_time_for_has_not_failed() -> None:
+    class Scored(Runner):
+        def run(self, protocol: Protocol, work: Sequence[tuple[Family, int]], *_: object, **__: object) -> list[Trial]:
+            return [
+                Trial(cls.name, 0, history=_cut_off(cls.name, -2.5, 0.0).history, validation=np.full(9, -2.5))
+                for cls, _ in work
+            ]
+
+    data = genus.read("iris")
+    protocol = Protocol(data, data, data.x[:20], 1.0, {}, 1)
+    chosen = [genus.family(name) for name in ("independent", "rnn", "maf", "made", "mixture", "trees", "vae")]
+    small = run_small_fits(protocol, chosen, Scored(2, "independent", lambda line: None), Clock(time.time(), 60))
+    late = Trial("trees", 0, error=OUT_OF_TIME)
+    row = untrained_row(small, family_row(genus.family("trees"), [late], data))
+    assert row.status == "given up"
+    assert row.reason.startswith(
+        "not trained further: the clock ended before its training began; −2.50 nats a validation row after"
+    )
+    assert row.reason.endswith(" s to 150 rows")
+    assert "trees could be trained on all rows" in unsettled(small, [_cut_off("maf", -2.0, 0.0), late], protocol)
+    untried = untrained_row(SmallFits([]), family_row(genus.family("trees"), [late], data))
+    assert (untried.status, untried.reason) == ("given up", "not trained: the clock ended before its training began.")
+    both = [late, Trial("trees", 1, error="the loss is not finite")]
+    assert family_row(genus.family("trees"), both, data).status == "failed"
 
 
 def test_families_that_the_small_fits_left_no_time_for_are_fitted_all_the_same() -> None:

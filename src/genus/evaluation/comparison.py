@@ -33,6 +33,7 @@ from genus.evaluation.halving import (
     run_small_fits,
     share_time,
     unsettled,
+    untrained_row,
 )
 from genus.evaluation.metrics import LEAST
 from genus.evaluation.partition import hold_out, partition_notes
@@ -280,7 +281,7 @@ def _report(run: Comparison, trials: Sequence[Trial], references: dict[str, dict
     stacked, more, weights = stack_row(protocol, rows, trials, held) if stacks else (None, [], {})
     together = [stacked] if stacked is not None else []
     pair_rows([*rows, *together], [*trials, *more], baseline, held.groups)
-    rows += run.small.given_up
+    rows = [untrained_row(run.small, row) for row in rows] + run.small.given_up
     rows += [Row(*names(cls), status="refused", reason=run.refused[cls.name]) for cls in run.chosen if cls.name in run.refused]
     place = {cls.name: i for i, cls in enumerate(run.chosen)}
     rows.sort(key=lambda row: place[row.family])

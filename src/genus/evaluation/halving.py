@@ -29,7 +29,7 @@ from genus.ladder import ApproximateDensity
 from genus.registry import families as all_families
 from genus.training.rows import affordable_rows
 
-__all__ = ["Clock", "SmallFits", "held_out_rows", "limit_rows", "run_small_fits", "share_time", "unsettled"]
+__all__ = ["Clock", "SmallFits", "held_out_rows", "limit_rows", "run_small_fits", "share_time", "unsettled", "untrained_row"]
 
 SMALL = 0.25  # of the time, for small fits
 FITTED = 0.88  # of the time, when the last trial should have ended
@@ -73,6 +73,7 @@ class SmallFits:
         given_up: a row for each of the others.
         learning: the families given up whose criterion still fell when the clock ended them.
         close: the families given up that were within a fiftieth of the lead.
+        scored: of the finalists, in words, what their small fits came to, for those that the clock leaves no time after that.
         quick: of finalists whose small fits came to their end, the seconds that a fit to all rows may need by these.
     """
 
@@ -80,6 +81,7 @@ class SmallFits:
     given_up: list[Row] = field(default_factory=list)
     learning: list[str] = field(default_factory=list)
     close: list[str] = field(default_factory=list)
+    scored: dict[str, str] = field(default_factory=dict)
     quick: dict[str, float] = field(default_factory=dict)
 
 
@@ -137,6 +139,7 @@ def run_small_fits(protocol: Protocol, chosen: Sequence[Family], runner: Runner,
     found.given_up += left_out + [_given_up(cls, UNTRIED) for cls in untried]
     times = len(protocol.train) / len(rows)
     ended = {cls.name: trials[cls.name].history for cls in found.finalists if not trials[cls.name].error}
+    found.scored = {name: _scored(trials[name], len(rows)) for name in ended if _score(trials[name]) > -math.inf}
     found.quick = {name: times * history.seconds for name, history in ended.items() if history.stopped != "max_seconds"}
     return found
 
@@ -227,6 +230,20 @@ def _loser(cls: Family, trial: Trial, score: float, first: float) -> Row:
     return _given_up(cls, said.replace("-", "−"))
 
 
+def _scored(trial: Trial, rows: int) -> str:
+    """Return what the small fit of a family came to, in words."""
+    said = f"{_score(trial):.2f} nats a validation row after a small fit of {trial.history.seconds:.1f} s to {rows:,} rows"
+    return said.replace("-", "−")
+
+
+def untrained_row(small: SmallFits, row: Row) -> Row:
+    """Return the row of a family, with what its small fit came to where the clock left it no time after that."""
+    if row.status != "given up" or row.family not in small.scored:
+        return row
+    reason = row.reason.replace("not trained:", "not trained further:", 1).rstrip(".")
+    return replace(row, reason=f"{reason}; {small.scored[row.family]}")
+
+
 def unsettled(small: SmallFits, trials: Sequence[Trial], protocol: Protocol) -> str:
     """Return a sentence on what more time might change; "" where nothing suggests that it would.
 
@@ -252,7 +269,8 @@ def unsettled(small: SmallFits, trials: Sequence[Trial], protocol: Protocol) -> 
     ]
     said = []
     if late := list(dict.fromkeys(trial.family for trial in trials if trial.error == OUT_OF_TIME)):
-        said.append(f"the clock ended before {listed(late)} could be trained")
+        rows = " on all rows" if {*late} <= {*small.scored} else ""
+        said.append(f"the clock ended before {listed(late)} could be trained{rows}")
     cut = list(dict.fromkeys(cut))
     alike = [name for name in cut if _is_alike(trials, first, name, protocol)]
     if cut != alike:

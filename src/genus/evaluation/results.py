@@ -33,9 +33,9 @@ class Row:
         family: its name, such as "maf" or "dequantised maf".
         title: in words, "masked autoregressive flow".
         group: its branch of the taxonomy, "tractable · flows".
-        status: "ok"; "refused" where the family cannot model such data; "failed" where fitting it broke off; "given up" where
-            it was too far behind after a small fit.
-        reason: the sentence that says why, for refused and failed.
+        status: "ok"; "refused" where the family cannot model such data; "failed" where fitting it ended in an error; "given
+            up" where it was too far behind after a small fit, or there was no time for it.
+        reason: the sentence that says why, for all that are not "ok".
         label: what `log_density` is: "exact", "bound", "estimate (64 samples)" or "none".
         log_density: the family's log-density of a held-out row; None where it has none.
         log_density_se: its standard error, of held-out rows and of seeds together.

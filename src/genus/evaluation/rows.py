@@ -56,7 +56,10 @@ def trials_row(named: tuple[str, str, str], label: str, trials: Sequence[Trial],
     """
     good = [trial for trial in trials if not trial.error]
     if not good:
-        return Row(*named, status="failed", reason=trials[0].error)
+        wrong = next((trial for trial in trials if not trial.not_begun), None)
+        if wrong is None:
+            return Row(*named, status="given up", reason=f"not trained: {trials[0].error}")
+        return Row(*named, status="failed", reason=wrong.error)
     row = Row(
         *named,
         label=label,
@@ -78,8 +81,9 @@ def trials_row(named: tuple[str, str, str], label: str, trials: Sequence[Trial],
         telling=good[0].telling if named[0] not in BASELINES else {},
     )
     if len(good) < len(trials):
-        bad = next(trial for trial in trials if trial.error)
-        row.reason = f"{len(trials) - len(good)} of {len(trials)} seeds failed: {bad.error}"
+        bad = min((trial for trial in trials if trial.error), key=lambda trial: trial.not_begun)
+        what = "had no time" if bad.not_begun else "failed"
+        row.reason = f"{len(trials) - len(good)} of {len(trials)} seeds {what}: {bad.error}"
     if good[0].log_density is None:
         return row
     values = _by_seed(good)

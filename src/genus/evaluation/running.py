@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from genus.configurable import classes
 from genus.evaluation.cluster import Cluster
 from genus.evaluation.protocol import Protocol
-from genus.evaluation.trial import Trial, run_trial
+from genus.evaluation.trial import INTERRUPTED, Trial, run_trial
 from genus.evaluation.workers import Bundle, Parcel
 from genus.ladder import GenerativeModel, registered_families
 from genus.notebook import printable
@@ -76,7 +76,7 @@ class Runner:
                 raise KeyboardInterrupt("interrupted before there was anything to compare.") from None
             self.say(f"interrupted: the report is of the {len(trials)} fits that have ended")
             open_work = [(cls, seed) for cls, seed in work if (cls.name, seed) not in done]
-            trials += [Trial(cls.name, seed, error="it was interrupted") for cls, seed in open_work]
+            trials += [Trial(cls.name, seed, error=INTERRUPTED) for cls, seed in open_work]
         return sorted(trials, key=lambda trial: trial.seed)
 
     def _trials(self, protocol: Protocol, work: Sequence[tuple[Family, int]]) -> Iterator[Trial]:
@@ -171,7 +171,7 @@ def _run_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[
 def _summary(trial: Trial) -> str:
     head = f"{trial.family}, seed {trial.seed}"
     if trial.error:
-        return f"{head}: failed, {trial.error}"
+        return f"{head}: {'not trained' if trial.not_begun else 'failed'}, {trial.error}"
     if not trial.metrics and trial.validation is not None:
         return f"{head}: {_told(trial, trial.validation.mean(), 'validation row')}, {trial.history.seconds:.1f} s"
     density = "" if trial.log_density is None else f"{_told(trial, trial.log_density.mean(), 'row')}, "

@@ -39,7 +39,7 @@ from genus.registry import build
 from genus.threads import torch_threads
 from genus.training import History, choose_size, fit
 
-__all__ = ["EVIDENCE", "OUT_OF_TIME", "Trial", "run_trial"]
+__all__ = ["EVIDENCE", "INTERRUPTED", "OUT_OF_TIME", "Trial", "run_trial"]
 
 EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
 EVIDENCE_SHARE, LEAST_EVIDENCE = 0.25, 2.0  # of the budget, and seconds, that these may take, by fewer rows
@@ -50,6 +50,7 @@ TIMED, DRAWN = 8, 2  # rows whose log-density is timed; how often as long a chai
 LEAST_TRAINED = 2 / 3  # of the time that a family has, however long its judging takes
 
 OUT_OF_TIME = "the clock ended before its training began."
+INTERRUPTED = "it was interrupted"
 
 
 @dataclass
@@ -77,6 +78,11 @@ class Trial:
     judging_seconds: float = 0.0
     processor_seconds: float = 0.0
     memory: float = 0.0  # bytes, the most that the process held
+
+    @property
+    def not_begun(self) -> bool:
+        """Return whether there was no time to train, which is no failure of the family."""
+        return self.error in (OUT_OF_TIME, INTERRUPTED)
 
 
 def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> Trial:
