@@ -149,7 +149,7 @@ def test_the_command_prints_the_table_and_writes_the_page(tmp_path: Path) -> Non
     assert "Level as level" in page
     rows = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["rows"]
     assert [(row["family"], row["by"]) for row in rows] == [("fake", "samples")]
-    assert rows[0]["findings"][0]["test"] == "renamed"
+    assert [one["test"] for one in rows[0]["findings"]] == ["functions", "renamed"]  # the level follows from the count
     run("evaluate", *words, fake, fake).refused(2, "both called fake")
     run("evaluate", *words, tmp_path / "no.csv").refused(2, "there is no file")
     run("evaluate", *words, test.with_name("train.parquet"), "--target", "nope").refused(1, "'nope'")
@@ -170,6 +170,23 @@ def test_samples_stand_among_the_families_of_a_comparison() -> None:
     assert "noise" in report.to_frame().column("family").to_pylist()
     with pytest.raises(genus.DataError, match="'independent' have the name of a family"):
         genus.compare(data, ["independent"], seeds=1, jobs=1, progress=False, samples={"independent": data.x})
+
+
+def test_levels_that_held_out_rows_alone_have_are_real_and_unknown_ones_are_named() -> None:
+    train = {"town": ["Reno", "Ely"] * 30, "age": [*range(20, 80)]}
+    held = {"town": ["Reno", "Ely", "Elko"] * 10, "age": [*range(30, 60)]}
+    towns = ["Reno", "Elko"] * 15 + ["Mars"] * 6 + ["Moon"] * 2 + ["Sun", "Io"]
+    report = genus.evaluate(train, held, {"some": {"town": towns, "age": [*range(30, 70)]}})
+    (unknown,) = [one for one in report.rows[0].findings if one.test == "unknown"]
+    assert unknown.figures == {"town": 0.25}
+    assert unknown.sentence.endswith("there is: town 'Mars', 'Moon', 'Sun' and 1 more (25 % of rows)")
+
+
+def test_held_out_rows_in_an_order_are_no_easier_told_from_one_another() -> None:
+    train, held = table(400), table(400, seed=1)
+    held = held.rows(held.x[:, 0].argsort())  # the smaller half before the larger one
+    report = genus.evaluate(train, held, {"same": table(400, seed=2).x})
+    assert report.references["real against real"]["c2st"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_cannot_be_judged_is_one_sentence() -> None:

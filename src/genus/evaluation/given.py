@@ -29,6 +29,7 @@ from genus.data.sources import Source, open_source
 from genus.errors import DataError
 from genus.evaluation.figures import share_text
 from genus.evaluation.findings import Finding
+from genus.evaluation.wording import listed
 from genus.kinds import Category, Kind, Lattice, Real, Time
 from genus.kinds.checks import is_batch
 
@@ -48,6 +49,7 @@ SENTENCES = {
     "ignored": ("repair", "columns that real rows do not have were left out: {}"),
 }
 SHOWN = 6  # columns that one sentence names
+NAMED = 3  # levels of each
 LARGE = 1e300  # stands for an infinite number, which is moved to the end of its column
 
 
@@ -107,9 +109,15 @@ class Repairs:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self._counts: dict[str, dict[str, int]] = defaultdict(dict)
+        self._levels: dict[tuple[str, str], Sequence[str]] = {}
 
-    def note(self, repair: str, column: str, count: Any = None) -> None:
-        """Note that a repair changed so many rows of a column, all of them by default; none is no repair."""
+    def note(self, repair: str, column: str, count: Any = None, levels: Sequence[str] = ()) -> None:
+        """Note that a repair changed so many rows of a column, all of them by default; none is no repair.
+
+        Args:
+            levels: that were changed, the most frequent first, where the finding should name them.
+        """
+        self._levels[repair, column] = levels
         count = self.rows if count is None else int(count)
         if count:
             self._counts[repair][column] = count
@@ -123,9 +131,18 @@ class Repairs:
         shares = {name: count / max(self.rows, 1) for name, count in self._counts[repair].items()}
         worst = sorted(shares, key=lambda name: -shares[name])
         whole = repair in ("lacking", "renamed", "ignored")
-        words = [name if whole else f"{name} ({share_text(shares[name])} of rows)" for name in worst[:SHOWN]]
+        words = [
+            name if whole else f"{name}{self._named(repair, name)} ({share_text(shares[name])} of rows)"
+            for name in worst[:SHOWN]
+        ]
         more = [f"{len(worst) - SHOWN} more"] if len(worst) > SHOWN else []
         return Finding(kind, repair, sentence.format(", ".join(words + more)), shares)  # type: ignore[arg-type]
+
+    def _named(self, repair: str, column: str) -> str:
+        """Return the first levels of a column as they stand behind its name; "" where none are to be named."""
+        levels = self._levels.get((repair, column), ())
+        more = [f"{len(levels) - NAMED} more"] if len(levels) > NAMED else []
+        return f" {listed([*map(repr, levels[:NAMED]), *more])}" if levels else ""
 
 
 # -- tables and images ----------------------------------------------------------------------------------------------------
@@ -333,8 +350,12 @@ def _levels(kind: Category, column: pa.ChunkedArray, name: str, real: np.ndarray
         if code is None and _means_missing(value):
             how[i] = how[-1]
     taken = how[index]
-    for repair in ("respelled", "rounded", "unknown", "missing"):
+    for repair in ("respelled", "rounded", "missing"):
         repairs.note(repair, name, (taken == repair).sum())
+    unknown = index[taken == "unknown"]
+    often = np.bincount(unknown, minlength=len(values)) if len(unknown) else np.zeros(0, dtype=np.int64)
+    order = [i for i in np.argsort(-often, kind="stable") if often[i]]
+    repairs.note("unknown", name, len(unknown), [str(values[i]).strip() for i in order])
     return codes[index]
 
 
