@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from fake_reports import XSS, adult, adult_rows, adult_space, density, digits, lonely, row
+from markupsafe import escape
 
 from genus.errors import GenusError
 from genus.evaluation import plots
@@ -283,6 +284,19 @@ def test_names_of_columns_and_levels_are_escaped(page: str) -> None:
     assert XSS not in page
     assert XSS in " ".join(Outline(page).words)  # but a reader sees it as it is
     assert "capital loss, in $ and $$" in page  # no mathematics
+
+
+def test_families_without_numbers_are_one_short_table_and_every_column_is_explained(tmp_path: Path) -> None:
+    report = adult(50)
+    late = [Row(name, status="given up", reason="no time") for name in ("rnn", "gpt", "made")]
+    report.rows += late
+    page = report.write(tmp_path).read_text(encoding="utf-8")
+    assert page.count("no time") == 1
+    assert "rnn, gpt, made" in page
+    used = [metric for key, metric in report.metrics.items() if any(key in row.metrics for row in report.rows)]
+    assert len(used) > 5
+    for metric in used:
+        assert page.count(str(escape(metric.description))) == 2  # as a title of its column, and below the table
 
 
 def test_markup_in_any_word_is_escaped(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,10 +17,10 @@ from genus.evaluation.codes import SIDE, Codes, mosaic
 from genus.evaluation.excerpts import Excerpt, excerpts, sounds
 from genus.evaluation.figures import number, plus_minus
 from genus.evaluation.grids import image_grid
-from genus.evaluation.ranking import ranking
+from genus.evaluation.ranking import Place, ranking
 from genus.evaluation.results import Results, Row
 from genus.evaluation.svg import COLOURS
-from genus.evaluation.tables import bars, measured, tables
+from genus.evaluation.tables import bars, tables
 from genus.evaluation.verdict import verdict
 from genus.evaluation.wording import measure, shown
 from genus.space import Category, Lattice, Real
@@ -51,11 +52,10 @@ def render(results: Results) -> str:
         report=results,
         facts=_facts(results),
         verdict=verdict(results),
-        metrics=[results.metrics[key] for key in measured(results)],
         dense=[place for place in places if place.by == "density"],
         implicit=[place for place in places if place.by == "samples"],
         accused=[place for place in places if place.by == "accused"],
-        others=[place for place in places if place.by == "nothing"],
+        others=_others(places),
         caveats=_caveats(results, [place.row for place in places]),
         bars=bars(fitted),
         plus_minus=plus_minus,
@@ -85,6 +85,24 @@ def _caveats(results: Results, rows: list[Row]) -> tuple[list[tuple[str, str]], 
     found: list[tuple[str, str]] = [(finding.kind, f"{family}: {finding.sentence}") for family, finding in shown(rows)]
     found += [(note.label, note.reason) for note in results.notes if note.label == "warning" or note.option]
     return found[:CAVEATS], max(0, len(found) - CAVEATS)
+
+
+class Unfitted(NamedTuple):
+    """Hold families that have no numbers for one reason."""
+
+    status: str
+    families: list[str]
+    sentence: str
+
+
+def _others(places: Sequence[Place]) -> list[Unfitted]:
+    """Return the families that have no numbers, those of one reason together, since a short run has many of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for place in places:
+        if place.by == "nothing":
+            status = "not trained" if place.row.status == "ok" else place.row.status
+            found.setdefault((status, place.sentence), []).append(place.row.family)
+    return [Unfitted(status, families, sentence) for (status, sentence), families in found.items()]
 
 
 def _lead(results: Results, drawn: dict[str, Tensor]) -> list[tuple[str, Markup]]:

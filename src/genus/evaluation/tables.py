@@ -61,10 +61,11 @@ class Line(NamedTuple):
 
 
 class Column(NamedTuple):
-    """Hold the head of a column, and below it how to read its numbers."""
+    """Hold the head of a column, below it how to read its numbers, and what they are, in a sentence."""
 
     title: str
     hint: str
+    meaning: str
 
 
 class Table(NamedTuple):
@@ -125,19 +126,25 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
     estimates, sequence = any(place.row.estimate is not None for place in places), results.space.sequence
     units = Unit.of(results.codec).is_shown
     columns = [
-        Column("Log-density", "nats a row, higher is better"),
-        Column("Label", ""),
-        Column(f"Over {results.baseline}", "nats a row, paired"),
-        Column("To the best", "nats a row, paired"),
-        Column(f"Bits a {element(results.codec)}", "lower is better"),
-        Column("Seed spread", "nats a row"),
-        Column("Overfitting", "training − held out"),
+        Column("Log-density", "nats a row, higher is better", "The mean over held-out rows of log p(x)."),
+        Column("Label", "", "What that number is: exact, a bound below the true one, or an estimate, which is below it too."),
+        Column(f"Over {results.baseline}", "nats a row, paired", f"How much more that is than with {results.baseline}."),
+        Column("To the best", "nats a row, paired", "How much less it is than with the best family."),
+        Column(
+            f"Bits a {element(results.codec)}",
+            "lower is better",
+            f"The bits that one {element(results.codec)} takes, by that density.",
+        ),
+        Column("Seed spread", "nats a row", "The standard deviation of the log-density over seeds."),
+        Column("Overfitting", "training − held out", "How much more likely training rows are than held-out ones, nats a row."),
     ]
     online = any(place.row.online_bits_per_dim is not None for place in places)
     if online:
-        columns.append(Column("Online", f"bits a {element(results.codec)}, not to be compared with others"))
+        hint = f"bits a {element(results.codec)}, not to be compared with others"
+        columns.append(Column("Online", hint, "The same where the model also learns from held-out rows once they were scored."))
     if estimates:
-        columns.insert(2, Column("Importance-weighted estimate", "nats a row"))
+        meaning = "A closer estimate of the log-density where that is a bound, by K samples a row."
+        columns.insert(2, Column("Importance-weighted estimate", "nats a row", meaning))
     lines = []
     for place in places:
         row = place.row
@@ -189,7 +196,8 @@ def _metric_tables(results: Results, places: Sequence[Place]) -> list[Table]:
     tables = []
     for kind in dict.fromkeys(results.metrics[key].kind for key in used):
         keys = [key for key in used if results.metrics[key].kind == kind]
-        columns = [Column(results.metrics[key].title, _direction(results.metrics[key])) for key in keys]
+        used_here = [results.metrics[key] for key in keys]
+        columns = [Column(metric.title, _direction(metric), metric.description) for metric in used_here]
         winners = {key: _winners(results, key, places) for key in keys}
         decimals = {key: _decimals(results, key) for key in keys}
         lines = [
