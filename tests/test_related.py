@@ -99,9 +99,9 @@ def test_what_no_row_can_hold_is_counted_and_left_blank(tree: Any) -> None:
     found = genus.impute(tree, {"b": [5, 6], "state": ["IT", "unheard of"]}, seed=0)
     assert found.tables[0].column("a").null_count == 1
     assert sum(found.reasons.values()) == 1
-    with pytest.raises(GenusError, match="held in 0 of"):
+    with pytest.raises(GenusError, match="state is a function of city, and 'city' is Ely and 'state' is IT"):
         tree.sample(1, seed=0, where={"state": "IT", "city": "Ely"})
-    with pytest.raises(GenusError, match="holds int64 values"):
+    with pytest.raises(GenusError, match="'b' holds texts that are no numbers"):
         tree.sample(3, where={"b": "soon"})
 
 

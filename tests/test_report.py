@@ -355,9 +355,9 @@ def test_every_number_of_the_tables_stands_there(page: str) -> None:
 
 
 def test_references_copy_stands_only_with_memorisation(page: str) -> None:
-    tables = re.findall(r"<table>.*?</table>", page, flags=re.S)
-    assert ["copy of the training set" in table for table in tables] == [False, False, False, True, False]
-    assert ["real against real" in table for table in tables] == [False, True, True, True, False]
+    tables = [re.sub(r"<[^>]*>", " ", table) for table in re.findall(r"<table[ >].*?</table>", page, flags=re.S)]
+    assert ["copy of the training set" in table for table in tables] == [False, False, False, False, True, False]
+    assert ["real against real" in table for table in tables] == [False, False, True, True, True, False]
 
 
 def test_figures_follow_the_page_and_colours_can_be_read() -> None:
@@ -470,7 +470,7 @@ def test_copies_among_the_held_out_rows_are_said() -> None:
 def test_few_rows_do_not_order_families_by_their_samples() -> None:
     rows = [row(name, "", "", 0.5, **density(-4 - i, 1 - i, -float(i))) for i, name in enumerate(("maf", "nsf", "vae"))]
     report = report_of(*rows)
-    for one, auc in zip(rows, (0.70, 0.68, 0.95), strict=True):
+    for one, auc in zip(rows, (0.70, 0.66, 0.95), strict=True):
         one.metrics["c2st"] = auc
     report.test_rows = 100_000
     assert "nsf is the hardest to tell from real rows" in report.verdict
