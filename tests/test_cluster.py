@@ -15,6 +15,7 @@ import pytest
 
 import genus
 from genus.errors import GenusError
+from genus.evaluation.cluster import keeping_sigterm
 
 FAMILIES = ["naive-bayes", "chow-liu"]
 HOW: dict[str, Any] = {"seeds": 1, "budget": 5, "stack": False}
@@ -88,7 +89,8 @@ def test_dask_does_again_what_a_killed_worker_did(scheduler: Any) -> None:
 @pytest.fixture
 def ray() -> Iterator[Any]:
     ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'genus[cluster]'")
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
+    with keeping_sigterm():
+        ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
     yield ray
     ray.shutdown()
 

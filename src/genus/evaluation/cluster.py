@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +13,7 @@ from typing import Any
 
 from genus.errors import GenusError
 
-__all__ = ["Cluster", "connected"]
+__all__ = ["Cluster", "connected", "keeping_sigterm"]
 
 TRIES = 3  # of a piece of work, whose worker may be lost
 
@@ -139,7 +141,8 @@ class RayCluster(Cluster):
 
         self.own = not ray.is_initialized()
         if self.own:
-            ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+            with keeping_sigterm():
+                ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
         self.ray = ray
         self.jobs = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self.failures = (ray.exceptions.RaySystemError, ray.exceptions.WorkerCrashedError, ray.exceptions.ObjectLostError,
@@ -162,6 +165,17 @@ class RayCluster(Cluster):
         """Leave the cluster; one that was started here ends."""
         if self.own:
             self.ray.shutdown()
+
+
+@contextmanager
+def keeping_sigterm() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM: Ray puts its own in its place, which ends the process where it stands."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager
