@@ -34,6 +34,7 @@ def test_only_what_is_near_is_suggested() -> None:
         (["sample", "MODEL", "--where", "ages=30"], "'age'"),
         (["sample", "MODEL", "--where", "sex=Femal"], "'Female'"),
         (["sample", "MODEL", "--where", "sexx in (Male, Female)"], "'sex'"),
+        (["sample", "MODEL", "--where", "sexx=>50K"], "'sex'"),
         (["score", "MODEL", "DATA", "--columns", "agee"], "'age'"),
         (["predict", "MODEL", "DATA", "--column", "agee"], "'age'"),
         (["impute", "MODEL", "DATA", "--columns", "agee"], "'age'"),

@@ -36,7 +36,7 @@ def parse_conditions(model: GenerativeModel, words: Sequence[str]) -> Conditions
     names = [*(model.space.names or ()), *filter(codec.replaced, codec.names)]
 
     def refuse(word: str) -> str:
-        if re.search(r"[<>]", word):
+        if re.match(r"[^=<>]*[<>]", word):  # and no level such as >50K of a misspelled column
             return (
                 f"--where {word!r} compares; a range is written by its ends, COLUMN=LOW..HIGH, either of which may be left out"
             )
