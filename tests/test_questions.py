@@ -438,6 +438,24 @@ def test_a_number_given_the_others_has_the_moments_of_the_conditional() -> None:
     assert odd.surprise[1].min() > 4 > odd.surprise[0].max()
 
 
+def test_a_number_whose_values_repeat_is_predicted_by_the_mean_of_its_draws() -> None:
+    """As Adult's weights do: a point that hits such a value is no measure of its neighbourhood."""
+    random, n = np.random.default_rng(0), 4000
+    group = random.integers(0, 2, n)
+    number, often = np.exp(random.normal(11 + 0.5 * group, 0.5)).round(), np.exp(random.normal(11.25, 0.55, 600)).round()
+    near = np.abs(number[:, None] - often).argmin(1)
+    number = np.where(random.random(n) < 0.6, often[near], number).astype(int)
+    data = genus.read({"number": number.tolist(), "group": np.array(["a", "b"])[group].tolist()})
+    model = genus.build("trees", data.space, order=[0, 1])
+    genus.fit(model, data, seed=0, progress=False)
+    x = model.sample(10_000, seed=3).double()
+    drawn = [x[x[:, 1] == k, 0].mean().item() for k in (0, 1)]
+    assert genus.predict(model, {"group": ["a", "b"]}, "number").value.tolist() == pytest.approx(drawn, rel=0.03)
+    found = column_given(model, data.x[:300], None, 0)
+    exact = model.log_prob(data.x[:300]) - model.log_marginal(data.x[:300, 1:], [1])
+    assert found.log_density.mean().item() == pytest.approx(exact.mean().item(), abs=0.1)
+
+
 def test_columns_are_predicted_whatever_else_is_blank(fitted: genus.GenerativeModel) -> None:
     table = people(40, seed=3)
     found = genus.predict(fitted, {name: table[name] for name in ("mileage", "age", "town")}, "car")
@@ -542,18 +560,26 @@ def test_draws_of_one_fill_are_those_of_many(family: str) -> None:
     assert not many.tables[0].equals(many.tables[1])
 
 
-@pytest.mark.parametrize("family", ["mixture", "naive-bayes"])
-def test_densities_of_many_values_are_those_of_each(family: str) -> None:
-    """Families whose columns are factors of a state look at the other columns once, and say what they say value by value."""
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("mixture", {}),
+        ("naive-bayes", {}),
+        ("trees", {"orders": 2, "rounds": 20}),
+        ("stack", {"members": ["naive-bayes", {"class": "trees", "rounds": 5}]}),
+    ],
+)
+def test_densities_of_many_values_are_those_of_each(family: str, options: dict[str, Any]) -> None:
+    """Families whose columns are factors of a state, and trees, look at other columns once, and say the same value by value."""
     data = genus.read("wine", relations=False)
-    model = genus.build(family, data.space)
+    model = genus.build(family, data.space, **options)
     genus.fit(model, data, seed=0, max_seconds=5, progress=False)
     for i in (0, 9, 12, 13):  # a lattice, a real, a wide lattice, a category
         values = data.x[:7, i].unique()
         found = model.log_values(data.x[:20], i, values)
         for k, value in enumerate(values):
             moved = data.x[:20].index_fill(1, torch.tensor([i]), float(value))
-            assert torch.allclose(found[:, k], model.log_prob(moved), atol=1e-8)
+            assert torch.allclose(found[:, k], model.log_prob(moved).to(found), atol=1e-8)
 
 
 def test_a_frame_of_cells_as_a_file_has_them_is_filled_as_the_file_and_in_its_spelling(tmp_path: Path) -> None:

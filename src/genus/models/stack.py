@@ -193,12 +193,12 @@ class Stacked(Composed, ApproximateDensity):
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def _mixed(self, density: Callable[[Any], Tensor]) -> Tensor:
-        """Return the log of the weighted sum of the members' densities, (B,) in nats; density(member) gives the log of each."""
+        """Return the log of the weighted sum of densities, (B, ...) in nats; density(member) gives the log of each."""
         joint = self._joint(density)
         return joint[:, 0] if joint.shape[1] == 1 else joint.logsumexp(1)
 
     def _joint(self, density: Callable[[Any], Tensor]) -> Tensor:
-        """Return log(weight x density) of the members that have a weight, (B, members)."""
+        """Return log(weight x density) of the members that have a weight, (B, members, ...)."""
         live, each = self._live, self._each
         logs = [density(each[i]) + self.log_weights[i].to(self.device) for i in live]
         dtype = torch.float64 if any(one.dtype == torch.float64 for one in logs) else logs[0].dtype
@@ -293,6 +293,9 @@ class Stack(Stacked, TractableDensity, name="stack"):
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._mixed(lambda model: model._log_prob(x, c))
+
+    def _log_values(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
+        return self._mixed(lambda model: model._log_values(x, i, values, c))
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._log_prob(x, c)

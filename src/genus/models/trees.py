@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
-from genus.ladder import Learned, WithContext
-from genus.ladder.unknown import Filled, fill_unknown, rows_by_pattern
+from genus.ladder import Learned, WithContext, map_batches
+from genus.ladder.unknown import Filled, fill_unknown, rows_by_pattern, set_columns
 from genus.models.boosting import Boosted, BoostingOptions, Turns, boost, empty
 from genus.models.chain_rule import checked_order
 from genus.models.leaves import ColumnLeaves
 from genus.models.orders import SeveralOrders, backwards, few_first
-from genus.models.particles import Particles, last_known, mixed, resampled, run_until
+from genus.models.particles import Particles, mixed, resampled, run_until
 from genus.models.questions import Conditional
+from genus.models.tree_chain import TreeChain
 from genus.nets.forest import ByteCodes, Forest
-from genus.nets.heads import SamplingOptions
 from genus.nets.room import Numbers, afford
 from genus.random import isolated, rng
 from genus.space import Space
@@ -31,6 +31,7 @@ __all__ = ["Trees"]
 SMOOTH = (0.0, 0.5, 1.0)  # the shares of the slopes within bins that validation rows choose from
 HELD = 0.1  # of the rows, held out where no validation rows are given
 ROWS = 256  # rows whose particles are handled together
+AT_ONCE = 50_000  # rows times values of a column whose densities are computed together
 LEARNED = 150_000  # numbers that are expected to be learned in a second; of a short budget, rows beyond it are left out
 
 
@@ -206,6 +207,24 @@ class Trees(Learned, SeveralOrders, name="trees"):
         codes, flat = self._codes(x, c), x.flatten(1)
         return torch.stack([self._log_column(k, i, codes, flat) for i in range(self.space.dim)], dim=1)
 
+    def _log_values(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
+        # What comes before column i in an order is computed once a row, not once a value.
+        return map_batches(lambda x, c: self._log_values_of(x, i, values, c), x, c, max(1, AT_ONCE // len(values)))
+
+    def _log_values_of(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
+        flat, codes, count = x.flatten(1).double(), self._codes(x, c), len(values)
+        rows = set_columns(flat.repeat_interleave(count, 0), [i], values.repeat(len(x))[:, None].to(flat))
+        many = codes.repeat(count, axis=1)
+        many[self.before + i] = np.tile(self.codes.column(i, values), len(x))
+        self.codes.put_sums(many[self.before :], i, rows.T)
+        by_order = torch.zeros(len(self.orders), len(x), count, dtype=torch.float64, device=self.device)
+        for k, order in enumerate(self.orders.tolist()):
+            for p, j in enumerate(order):
+                one = p < order.index(i)
+                log_p = self._log_column(k, j, codes, flat)[:, None] if one else self._log_column(k, j, many, rows)
+                by_order[k] += log_p.view(len(x), -1)
+        return by_order.logsumexp(0) - math.log(len(self.orders))
+
     def _log_prefix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
         if self.order is None:
             return super()._log_prefix(x, m, c)
@@ -313,48 +332,6 @@ class Trees(Learned, SeveralOrders, name="trees"):
             rows = slice(at, at + ROWS)
             context = None if c is None else c[rows]
             yield rows, [run_until(TreeChain(self, k, blanks), x[rows], unknown, context) for k in range(len(self.orders))]
-
-
-class TreeChain:
-    """Give particles the conditionals of one order of a `Trees`: a `Chain` of models/particles.py.
-
-    Args:
-        model: the trees.
-        k: the number of the order.
-        blanks: whether a blank that stands for an unknown value may be drawn.
-    """
-
-    def __init__(self, model: Trees, k: int, blanks: bool = True) -> None:
-        self.model, self.k, self.options = model, k, SamplingOptions(blanks=blanks)
-
-    @property
-    def order(self) -> Sequence[int]:
-        """Return the column at every position."""
-        return self.model.orders[self.k].tolist()
-
-    def see(self, x: Tensor, c: Tensor | None) -> np.ndarray:
-        """Return the bytes of rows x (B, D)."""
-        return self.model._codes(x, c)
-
-    def log_column(self, i: int, seen: np.ndarray, x: Tensor) -> np.ndarray:
-        """Return the log-density (B,) of the values of column i among rows x (B, D)."""
-        return self.model._log_column(self.k, i, seen, x).cpu().numpy()
-
-    def draw_column(self, i: int, seen: np.ndarray, x: Tensor) -> np.ndarray | None:
-        """Draw column i of rows x (B, D) and of their bytes, in place; return the log of what blanks leave, (B,)."""
-        conditional = self.model._column(self.k, i, seen)
-        value = conditional.sample(self.options)
-        own = seen[self.model.before :]
-        x[:, i], own[i] = value[:, 0].to(x), self.model.codes.column(i, value[:, 0])
-        self.model.codes.put_sums(own, i, x.T)
-        return None if self.options.blanks else conditional.log_not_blank()
-
-    def draw_rest(self, x: Tensor, unknown: list[int], c: Tensor | None) -> Tensor:
-        """Return x (B, D) with the unknown columns drawn that come after all known ones."""
-        seen = self.see(x, c)
-        for i in self.order[last_known(self.order, unknown) + 1 :]:
-            self.draw_column(i, seen, x)
-        return x
 
 
 def _divided(train: WithContext, validation: WithContext | None, seconds: float) -> tuple[WithContext, WithContext, int]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from genus.kinds import Kind
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, map_batches
 from genus.ladder.unknown import all_values, set_columns
 from genus.random import isolated
-from genus.space import Space
+from genus.space import Lattice, Space
 
 __all__ = ["ColumnGiven", "column_given", "points_of"]
 
@@ -24,6 +23,9 @@ OWN_DRAWS = 5000  # draws of the model, from which the points are made
 AT_ONCE = 50_000  # rows times values whose densities are computed together
 ROWS = 4096  # rows whose exact densities are computed together
 BOUND_SAMPLES = 64  # importance samples of a density that is only bounded
+EVENED = 512  # the model's own draws, by which the points of a lattice are evened out
+CERTAIN = 4.0  # standard errors from which on a point is evened out
+SWEEPS = 20  # of evening out; one or two are enough where columns depend little on each other
 
 
 class ColumnGiven(NamedTuple):
@@ -93,37 +95,40 @@ def column_given(
     if not isinstance(model, ApproximateDensity):
         raise GenusError(f"{model.name} has no density, so it cannot tell a column from the others; take mixture or made, say.")
     kind = model.space.kinds[i]
-    listed = is_listed(kind)
     grid, log_q = points_of(model, c, i) if points is None else points
     blank = grid == kind.missing_value if math.isfinite(kind.missing_value) else grid.isnan()
     if kind.has_unknown and not blanks:
         grid, log_q = grid[~blank], log_q[~blank]
     grid, log_q = grid.double(), log_q.double()
 
-    def density(rows: Tensor, context: Tensor | None) -> Tensor:
-        """Return the log-density (B,) of rows, or an estimate of it."""
-        if isinstance(model, TractableDensity):
-            return model.log_prob(rows, context).double()
-        return model.log_evidence(rows, context, BOUND_SAMPLES, seed=0).double()
-
     def joint(rows: Tensor, context: Tensor | None) -> Tensor:
-        """Return the log-weight (B, K) of every value in the column: its log joint density less log q."""
-        if isinstance(model, TractableDensity):
-            return model.log_values(rows, i, grid, context).double() - log_q
-        repeated = set_columns(rows.repeat_interleave(len(grid), 0), [i], grid.repeat(len(rows))[:, None].to(rows))
-        contexts = None if context is None else context.repeat_interleave(len(grid), 0)
-        return density(repeated, contexts).view(len(rows), len(grid)) - log_q
+        return _log_joint(model, rows, context, i, grid) - log_q
 
     log_joint = map_batches(joint, x, c, ROWS if isinstance(model, TractableDensity) else max(1, AT_ONCE // len(grid)))
-    total = log_joint.logsumexp(1)
-    log_share = log_joint - total[:, None]
-    # Of points, the mean weight is the density of the other columns; of all values, the sum is.
-    evidence = total if listed else total - math.log(len(grid))
-    log_density = map_batches(density, x, c) - evidence if values else torch.full((len(x),), math.nan, dtype=torch.float64)
+    evidence = log_joint.logsumexp(1)  # the log-density of the other columns
+    log_share = log_joint - evidence[:, None]
+    unknown = torch.full((len(x),), math.nan, dtype=torch.float64)
+    log_density = map_batches(lambda rows, context: _log_density(model, rows, context), x, c) - evidence if values else unknown
     of_value = log_joint + log_q - evidence[:, None]
     expected = (log_share.exp() * torch.where(log_share > -100, of_value, 0.0)).sum(1)
-    exact = listed and isinstance(model, TractableDensity)
+    exact = is_listed(kind) and isinstance(model, TractableDensity)
     return ColumnGiven(grid, log_share, log_density, expected, "exact" if exact else "estimate")
+
+
+def _log_density(model: Any, x: Tensor, c: Tensor | None) -> Tensor:
+    """Return the log-density (B,) of rows x (B, D), or an estimate of it."""
+    if isinstance(model, TractableDensity):
+        return model.log_prob(x, c).double()
+    return model.log_evidence(x, c, BOUND_SAMPLES, seed=0).double()
+
+
+def _log_joint(model: Any, x: Tensor, c: Tensor | None, i: int, values: Tensor) -> Tensor:
+    """Return the log-density (B, K) of rows x (B, D) with each of some values (K,) in column i, or an estimate of it."""
+    if isinstance(model, TractableDensity):
+        return model.log_values(x, i, values, c).double()
+    repeated = set_columns(x.repeat_interleave(len(values), 0), [i], values.repeat(len(x))[:, None].to(x))
+    contexts = None if c is None else c.repeat_interleave(len(values), 0)
+    return _log_density(model, repeated, contexts).view(len(x), len(values))
 
 
 def is_listed(kind: Kind) -> bool:
@@ -132,22 +137,61 @@ def is_listed(kind: Kind) -> bool:
     return grid is not None and len(grid) <= LISTED
 
 
+@torch.no_grad()
 def points_of(model: GenerativeModel, c: Tensor | None, i: int) -> tuple[Tensor, Tensor]:
-    """Return all values (K,) of a column, or points of it, and log q (K,) of the density that they are drawn from.
+    """Return values (K,) of a column, ascending, and the log of how densely they lie there, (K,).
 
-    Of all values log q is 0. Points ascend; their density is fitted to the model's draws under contexts c (B, *context.shape).
+    A sum over the values of density / exp(log_q) is the integral of a density over the column. Of a column of few values these
+    are all, and log_q is 0. Of another they are its atoms, for which log_q is 0 too, and quantiles of a distribution q that is
+    fitted to the model's draws under contexts c (B, *context.shape).
     """
-    grid = all_values(model.space.kinds[i])
+    kind = model.space.kinds[i]
+    grid = all_values(kind)
     if grid is not None and len(grid) <= LISTED:
         return grid, torch.zeros(len(grid))
     context = None if c is None else c[torch.arange(OWN_DRAWS) % len(c)]
-    column = Space([model.space.kinds[i]])
+    column = Space([kind])
     with isolated(0, model):
-        own = model.sample(OWN_DRAWS, context, seed=0, blanks=True)[:, i : i + 1].to(column.dtype)
+        rows = model.sample(OWN_DRAWS, context, seed=0, blanks=True)
+        own = rows[:, i : i + 1].cpu().to(column.dtype)
         q = build_family("independent", column)
         q.observe(own)  # type: ignore[operator]
         q.conclude()  # type: ignore[operator]
-        drawn = q.sample(OWN_DRAWS, seed=1, blanks=True)
-    ordered = drawn[np.argsort(drawn[:, 0].double().nan_to_num(math.inf).numpy(), kind="stable")]
-    quantiles = ((torch.arange(POINTS) + 0.5) / POINTS * OWN_DRAWS).long()
-    return ordered[quantiles, 0], q.log_prob(ordered[quantiles])  # type: ignore[operator]
+    smooth = own if not kind.atoms else own[column.split(own).state[:, 0] == 0]
+    count = min(POINTS, len(smooth))
+    quantiles = ((torch.arange(count) + 0.5) / max(count, 1) * len(smooth)).long()
+    points = smooth.sort(dim=0).values[quantiles]
+    log_q = q.log_prob(points).cpu().double() + math.log(max(count, 1) / max(len(smooth), 1) * OWN_DRAWS)  # type: ignore[operator]
+    values = torch.cat([points[:, 0].double(), torch.tensor(kind.atoms, dtype=torch.float64)])
+    if count and isinstance(kind, Lattice):
+        some = None if context is None else context[:EVENED]
+        log_q = _evened(_log_joint(model, rows[:EVENED], some, i, values).cpu(), log_q, len(smooth) / OWN_DRAWS)
+    order = values.argsort()  # a blank is the last
+    return values[order], torch.cat([log_q, torch.zeros(len(kind.atoms), dtype=torch.float64)])[order]
+
+
+def _evened(log_p: Tensor, log_q: Tensor, smooth: float) -> Tensor:
+    """Return log_q (K,) by which the points have equal shares of the model's own draws.
+
+    They are quantiles of such draws. But a lattice has values that repeat more often than their neighbours, in the model or in
+    q: where such a value is a point, density / q is many times too large or too small. The share that a point has on average
+    over rows tells by how much, as in iterative proportional fitting (Deming & Stephan 1940). What may be chance, since the
+    rows are few, is left as it is.
+
+    Args:
+        log_p: (M, K + A) log-densities of M rows that the model drew, with each of the points, then with each of the atoms.
+        log_q: (K,) of the points, as of `points_of`.
+        smooth: the share of the model's draws that are no atoms.
+    """
+    count, more, shift = len(log_q), torch.zeros_like(log_q), 0.0
+    for _ in range(SWEEPS):
+        weights = torch.cat([log_p[:, :count] - log_q - more - shift, log_p[:, count:]], dim=1)
+        share = weights.softmax(1).nan_to_num()  # NaN where nothing is possible beside a row
+        points, rest = share[:, :count], share[:, count:].sum(1)
+        mean = points.mean(0).clamp(min=1e-300)
+        off = (mean / mean.median()).log()
+        more += torch.where(off.abs() > CERTAIN * points.std(0) / mean / len(share) ** 0.5, off, 0.0)
+        more -= more.logsumexp(0) - math.log(count)  # the mean of a density over q, where points are drawn from q, is 1
+        if 0.0 < smooth < 1.0 and bool((rest > 0).any()):
+            shift += float((points.sum(1).mean() / smooth).log() - (rest.mean() / (1 - smooth)).log())
+    return log_q + more + shift
