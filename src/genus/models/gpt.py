@@ -18,6 +18,9 @@ from genus.space import Real, Space
 __all__ = ["GPT"]
 
 CACHE = 2**28  # the most numbers in the cache of keys and values of rows that are sampled together: 1 GB
+TOKENS_OF_A_STEP = 1024  # in batches of short times
+OFTEN = 5.5  # passes over the data from which on small nets need dropout, so that they do not learn it by heart
+DROPOUT = 0.05
 TOKENS = 2**14  # the most tokens in one pass without gradients, so that its memory does not grow with the rows
 
 
@@ -102,15 +105,18 @@ class GPT(Autoregressive, name="gpt"):
     @classmethod
     def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
         """Return nets of growing width and depth: of sequences, in a short time, many small steps are worth most."""
-        default = cls.default_hyperparameters(space, rows)
-        values = rows * space.dim
+        default, values, window = cls.default_hyperparameters(space, rows), rows * space.dim, min(64, space.dim)
         if space.is_table or values < 500_000:
             return ()
-        few = {"window": min(64, space.dim), "dropout": 0.0}
-        nets = [(64, 2, 0), (64, 3, 2500), (96, 4, 3000), (128, 4, 4000)]
-        batch = max(1, 1024 // space.dim)
+        nets = [(64, 2, 0, 0.0), (64, 3, 2500, 0.0), (96, 4, 3000, 0.0), (128, 4, 4000, 0.0)]
+        often = int(OFTEN * values / TOKENS_OF_A_STEP)
+        if often < 5500:
+            nets.append((128, 4, max(4000, often), DROPOUT))
+        nets.append((192, 4, 5500, DROPOUT if often < 5500 else 0.0))
+        batch = max(1, TOKENS_OF_A_STEP // space.dim)
         small = [
-            Size({"width": width, "layers": layers, "heads": width // 32} | few, steps, batch) for width, layers, steps in nets
+            Size({"width": width, "layers": layers, "heads": width // 32, "window": window, "dropout": dropout}, steps, batch)
+            for width, layers, steps, dropout in nets
         ]
         large = {"heads": 4, "window": space.dim}
         return [*small, Size(default | large, 4000, max(8, 16 * default["width"] // space.dim))]
