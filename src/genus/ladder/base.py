@@ -34,7 +34,7 @@ __all__ = ["GenerativeModel"]
 
 
 class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Configurable, DetectsTraining, name=""):
-    """Represents a distribution over a space that can be sampled; the base of every family.
+    """Represents a distribution over a space, of which rows can be drawn; the base of every family.
 
     A subclass must give
 
@@ -46,15 +46,15 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     It may give
 
     - `name=` where the class is defined, `class MAF(RepeatedFlow, name="maf")`: files and the command line find it by that;
-    - `info`: what listings and reports say of it, `FamilyInfo`;
+    - `info`: the `FamilyInfo` that listings and reports show;
     - `limits(space, context)`: why it cannot model some spaces, a sentence that a user will read;
     - `default_hyperparameters(space, rows)`: hyper-parameters that suit so many rows, where the defaults would not;
-    - `fit_defaults`: arguments of `fit` that its training is known to need; of the class, or of one model;
+    - `fit_defaults`: arguments of `fit` that its training is known to need, on the class or on one model;
     - `_initialise(x, c)`: what is set from data before the first step of training, a scale or a centre;
     - `row_weights(x, c)`: weights by which training draws rows;
     - `criterion(x, c)`: a distance of the model from validation rows, by which training stops early.
 
-    What is used below and not defined here comes from the other bases, each in a file of its own: `Imputation` draws unknown
+    Methods used below and not defined here come from the other bases, each in a file of its own: `Imputation` draws unknown
     columns; `Rejection` draws rows again that break a constraint (`_checked_draw`, `_obeying`, `acceptance`); `KeepsContexts`
     draws contexts where none are given (`_context_for`); `AsDistribution` makes a torch.distributions.Distribution of the
     model; `Configurable` keeps the constructor's arguments (`config`); `DetectsTraining` compares weights (`untrained`).
@@ -131,7 +131,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
         """Return sizes of the family's net, the smallest first, from which `choose_size` takes the one that a time allows.
 
-        Empty where `default_hyperparameters` is the only one. Hyper-parameters that a size leaves out are the default ones.
+        None for a family of one size, `default_hyperparameters`, from which a size takes what it does not say itself.
         """
         return ()
 
@@ -142,7 +142,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
 
     @property
     def parameter_count(self) -> int:
-        """Return the number of numbers that the model learns."""
+        """Return how many numbers the model learns."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        """Set what depends on data, a scale or a centre; `fit` does it before the first step where the model is `untrained`.
+        """Set starting values that depend on data, such as a scale; `fit` does so before an `untrained` model's first step.
 
         Frozen parameters, which require no gradients, keep their values.
 
@@ -204,11 +204,11 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
 
         Args:
             n: how many.
-            c: the context, (n, *context.shape), or one row for all; None: contexts as often as training rows had them, if any.
+            c: the context, (n, *context.shape), or one row for all; None: contexts drawn as often as training rows had them.
             seed: repeats the draw bit for bit, and leaves the global random state alone.
             batch_size: rows drawn at once.
-            where: what columns of a table are to be, {"income": ">50K", "age": (30, 40), "city": ["Rome", "Oslo"]}: a value, a
-                pair of ends, a list of values.
+            where: conditions on columns of a table, {"income": ">50K", "age": (30, 40), "city": ["Rome", "Oslo"]}: a value, the
+                ends of a range, or a list of values.
             blanks: whether to draw blanks that stand for unknown values as often as in training, rather than values.
 
         Returns:
@@ -220,7 +220,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
             return draw_where(self, n, where, c, seed)
         parts, dtype = [], self._empty_draw().dtype
         with evaluating(self), isolated(seed, self):
-            for at in range(0, max(n, 1), batch_size):  # once where n is 0, for the shape
+            for at in range(0, max(n, 1), batch_size):  # once where n is 0, to return its shape
                 draw = partial(self._checked_draw, None if c is None else c[at : at + batch_size], blanks)
                 parts.append(self.space.rounded(self._obeying(draw, min(batch_size, n - at), blanks), dtype))
         return torch.cat(parts)
@@ -261,7 +261,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the model's numbers."""
+        """Return the device of the model's parameters and buffers."""
         each = (t.device for m in self.modules() for t in (*m.parameters(False), *m.buffers(False)))
         return next(each, torch.device("cpu"))
 
@@ -273,7 +273,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     def _check(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return x and c on this model's device, checked against its spaces, c with a row for each of x.
 
-        Values are not checked, nor moved, where PyTorch follows the computation: see `is_traced`.
+        While PyTorch traces the computation, see `is_traced`, values are neither checked nor moved.
         """
         if is_traced():
             return x, self._check_context(c, len(x))

@@ -39,7 +39,7 @@ class ApproximateDensity(GenerativeModel):
     """
 
     info = GenerativeModel.info.replace(likelihood="bound")
-    draws_given_others = True  # any columns given the others, by resampling with importance weights; see `Imputation`
+    draws_given_others = True  # by resampling with importance weights; see `Imputation`
 
     @abstractmethod
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -100,7 +100,7 @@ class ApproximateDensity(GenerativeModel):
                 bound = self._elbo(x, c)
         return check_shape(bound, (len(x),), f"{type(self).__name__}._elbo") - math.log(self.acceptance)
 
-    # Three hooks of `Imputation`, for which a model needs a density: it calls them where no family's own method draws exactly.
+    # Hooks of `Imputation` that need a density: it calls them where the family has no exact method of its own.
 
     def _given_known(self, known: Any, c: Tensor | None) -> Filled:
         return fill_related(self, known, c)
@@ -114,9 +114,9 @@ class ApproximateDensity(GenerativeModel):
         return type(self)._conditional is not Imputation._conditional
 
     def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
-        """Return what draws rows that lack the same columns by the family's own way, others together from weighted candidates.
+        """Return a function that fills rows: those that lack the same columns by the family's own way, others by candidates.
 
-        Where nearly every row lacks other columns, a way that handles one set of columns at a time takes hours.
+        The family's own way takes one set of columns at a time, so it takes hours where nearly every row lacks another set.
         """
         apart = rarely_alike(missing)
         if self._draws_any or not len(apart):
@@ -141,8 +141,8 @@ class ApproximateDensity(GenerativeModel):
     def log_evidence(self, x: Tensor, c: Tensor | None = None, samples: int = 64, seed: int | None = None) -> Tensor:
         """Return an estimate of log p(x|c): the log of the mean of `samples` importance weights.
 
-        In expectation a lower bound that tightens with `samples` (Burda et al. 2016, arXiv:1509.00519); `importance` gives the
-        effective number of samples too.
+        Its expectation is a lower bound that tightens with `samples` (Burda et al. 2016, arXiv:1509.00519); `importance` gives
+        the effective number of samples too.
 
         Args:
             x, c, seed: as for `elbo`.
@@ -157,7 +157,7 @@ class ApproximateDensity(GenerativeModel):
     def importance(
         self, x: Tensor, c: Tensor | None = None, samples: int = 64, seed: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return `log_evidence` and the effective number of its weights: how many equal weights would be as certain.
+        """Return `log_evidence` and the effective number of its weights: how many equal weights would be as precise.
 
         A small effective number (Kong 1992) says that the estimate is not to be trusted.
 
@@ -196,7 +196,7 @@ class ApproximateDensity(GenerativeModel):
     def class_log_joint(self, x: Tensor) -> Tensor:
         """Return log p(y) p(x|y) for each level y of the one categorical context, with the frequencies of training as p(y).
 
-        Exact where the log-density is; otherwise `log_evidence` stands in for it, with the same noise for every class.
+        It is exact where the log-density is; otherwise `log_evidence` stands in for it, with the same noise for every class.
 
         Args:
             x: rows (B, *shape) in data units.
@@ -219,7 +219,7 @@ class TractableDensity(Marginals, ApproximateDensity):
     """Gives a model its exact log-density, `log_prob`: bound and evidence are the log-density itself.
 
     A subclass must give `_log_prob(x, c)`, (B,) in nats and in data units, beside `_sample`. `Marginals` (ladder/imputation.py)
-    names the methods by which it can leave columns out, and draw some given others.
+    names the methods by which a subclass leaves columns out, or draws some given others.
     """
 
     info = ApproximateDensity.info.replace(likelihood="exact")

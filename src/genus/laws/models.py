@@ -1,7 +1,7 @@
 """The laws of models: each takes a model, data x (B, *shape) and context c, and raises `LawError` where the model breaks it.
 
 A law returns True where it was checked and held, and False where it could not be checked (a space too large to sum over, say).
-All have x in their signature, so that one loop can call them alike, also those that make no use of it.
+Every law takes x, even where it does not use it, so that one loop can call all.
 `require(holds, message)` raises the error, and `isolated(seed)` makes what is drawn inside it come from the seed.
 """
 
@@ -41,11 +41,11 @@ __all__ = [
     "samples_follow_the_density",
 ]
 
-DRAWS, NUMBERS = 4000, 40_000  # rows, at most, that the law of densities draws; numbers in all, where rows are long
-SURE = 0.99  # the mean of p / (p + q) over samples of p above which q is too unlike p for `_mass` to compare them
+DRAWS, NUMBERS = 4000, 40_000  # the most rows that `_mass` draws, and the most numbers in all, rows x columns
+TOO_UNLIKE = 0.99  # the mean of p / (p + q) over samples of p above which q is too unlike p for `_mass` to compare them
 BOUNDS = 32  # draws of a bound that are averaged
 ROUNDING = 1e-4  # of numbers in float32: relative, of a log-density; absolute, of a sum of probabilities
-MASS_SLACK = 0.01  # of a mass, beyond five standard errors: these are estimated too, and too small where weights are rare
+MASS_SLACK = 0.01  # of a mass, beyond five standard errors, which are too small where rare draws matter most
 EVIDENCE_SLACK = 0.05  # of a mass, likewise, where the evidence itself is an estimate; and what counts as near 1
 BOUND_SLACK = 0.2  # nats by which a mean bound may exceed the evidence: both are estimated from samples
 FEW_DRAWS = 2  # draws by which a count may differ beyond five standard errors: small counts are not normal
@@ -60,7 +60,7 @@ def files_keep_the_model(model: GenerativeModel, x: Tensor, c: Tensor | None) ->
     """
     name = type(model).__name__
     try:
-        with isolated(0):  # the weights of this build matter to nobody, and must not move torch's own random state
+        with isolated(0):  # building it must not change torch's own random state
             built = build_family(model.config | {"class": model.name}, model.space, model.context)
     except (GenusError, TypeError, ValueError) as error:
         raise LawError(f"{name} cannot be built again from its hyper-parameters: {error}") from error
@@ -68,7 +68,7 @@ def files_keep_the_model(model: GenerativeModel, x: Tensor, c: Tensor | None) ->
         path = Path(folder) / "model.genus"
         save(model, path)
         try:
-            loaded = load(path, into=None if _structure(built) == _structure(model) else _blank(model)).to(model.device)
+            loaded = load(path, into=None if _structure(built) == _structure(model) else _zeroed(model)).to(model.device)
         except ModelFileError as error:
             raise LawError(f"{name} is saved but cannot be loaded: {error}") from error
     rows = context_rows(c, 20)
@@ -87,7 +87,7 @@ def _structure(model: GenerativeModel) -> list[tuple[str, str]]:
     return parts + [(name, str(tuple(tensor.shape))) for name, tensor in model.state_dict().items()]
 
 
-def _blank(model: GenerativeModel) -> GenerativeModel:
+def _zeroed(model: GenerativeModel) -> GenerativeModel:
     """Return a copy whose weights are all 0, so that what a file leaves out shows."""
     model = copy.deepcopy(model)
     for tensor in model.state_dict().values():
@@ -163,7 +163,7 @@ def mass_is_one_by_quadrature(
 
     Args:
         tolerance: the most by which the integral may differ from 1.
-        reach: as of `base_measure`, which gives the points and their weights.
+        reach: see `base_measure`, which gives the points and their weights.
     """
     if model.space.sequence or model.space.dim > 2:
         return False
@@ -204,7 +204,7 @@ def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | N
 
 
 def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tensor | None, most: int | None = None) -> bool:
-    """Check that the mass of the evidence, by samples of the model and of another, `most` of each, is 1 at most."""
+    """Check that the mass of the evidence, by `most` samples each of it and of a companion q, is 1 at most."""
     estimate = _mass(model, c, lambda x, c: model.log_evidence(x, c, samples=8, seed=5), most)
     if estimate is None:
         return False
@@ -223,8 +223,8 @@ def _mass(
 ) -> tuple[float, float] | None:
     """Return (mass, standard error) of p, by its samples and those of a companion density q.
 
-    None if no companion density fits the space, or if the sum is near 1 but p / (p + q) > SURE on p's own samples, so that the
-    test has no power.
+    None if no companion density fits the space, or if the sum is near 1 but p / (p + q) > TOO_UNLIKE on p's own samples, so
+    that the test has no power.
     """
     space = model.space
     with isolated(0):
@@ -248,7 +248,7 @@ def _mass(
     mass = float(over_p.mean() + over_q.mean())
     error = float((over_p.var() + over_q.var()).div(n).sqrt())
     near = abs(mass - 1) < SIGMAS * error + EVIDENCE_SLACK
-    return None if near and float(over_p.mean()) > SURE else (mass, error)
+    return None if near and float(over_p.mean()) > TOO_UNLIKE else (mass, error)
 
 
 @torch.no_grad()

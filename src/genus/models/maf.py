@@ -11,19 +11,19 @@ __all__ = ["MAF"]
 
 
 class MAF(RepeatedFlow, name="maf"):
-    """Masked autoregressive flow: z_i = (x_i - m_i(x_<i)) exp(-s_i(x_<i)), several times (Papamakarios et al. 2017,
-    arXiv:1705.07057).
+    """Turn x into noise by z_i = (x_i - m_i(x_<i)) exp(-s_i(x_<i)), several times: masked autoregressive flow (Papamakarios et
+    al. 2017, arXiv:1705.07057).
 
     An `ActNorm` standardises the numbers, then come the masked transforms, each a `MaskedAutoregressive`. The density takes one
     pass of every masked net; sampling goes coordinate by coordinate but computes every hidden unit once, so that it costs about
     a pass too.
 
     Args:
-        space: of x.
+        space: the space of x.
         context: the space of what x is conditioned on; None, the default, for a model without context.
         transforms: how many masked autoregressive transforms, 5 by default; every second reverses the order of coordinates.
         hidden: widths of every transform's hidden layers, (128, 128) by default. Each transform of up to 2,048 coordinates also
-            has a masked linear map, so that one alone can fit any Gaussian.
+            has a masked linear map, so that a single one can fit any Gaussian.
         dropout: the probability that a hidden unit is dropped in training, in [0, 1); 0 by default.
         base: "normal", the default, "student" or "mixture"; see `Flow`.
         context_net: widths of a dense net between the context and the transforms; none by default.
