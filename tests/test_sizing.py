@@ -89,7 +89,7 @@ def test_a_slow_step_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sizing.seconds_of_a_step(genus.VAE, IMAGES, size.hyper, size, 0, "cpu", 0.0)
     assert fitted == [1, 1]  # the first allocates
     sizing.seconds_of_a_step(genus.VAE, IMAGES, size.hyper, size, 0, "cpu", 60.0)
-    assert fitted[2:] == [1, 1, 1 + sizing.TIMED]
+    assert fitted[2:] == [1, 1, 1 + sizing.TIMED_STEPS]
 
 
 def test_a_resumed_training_keeps_its_size(tmp_path: Path) -> None:

@@ -28,14 +28,14 @@ EVALUATION_PERCENT = 10  # evaluation's share of the time
 PASSES_PER_STEP = 3  # what a step costs in forward passes over its batch: one forward, a backward of about two
 EPOCHS, LEAST_STEPS, MOST_STEPS = 100, 3_000, 30_000  # a training without a budget has so many epochs, within these steps
 LEAST_INTERVAL, MOST_INTERVAL = 50, 500  # steps between evaluations
-EVALUATIONS_AGAINST_THE_CLOCK = 20  # with max_seconds, an evaluation is due at least once in each 20th of them
+EVALUATIONS_PER_BUDGET = 20  # with max_seconds, an evaluation is due at least once in each 20th of them
 
 
 class GradientTrainer(Trainer):
     """Lower the losses of a model step by step.
 
     Args:
-        job: as of every `Trainer`.
+        job: see `Trainer`.
         losses: as `trainable` returns them.
         batch_size: rows a step.
     """
@@ -62,7 +62,7 @@ class GradientTrainer(Trainer):
         self.module: Step = Step(model, losses, self.train, self.device, options.compile)
         self.fabric = make_fabric(self.device, str(options.precision))
         # Fabric's wrapper of the module is not used: in one process it would only autocast, at a tenth of the time of a small
-        # step and with flags that threads share. The loss is computed under `autocast` below instead.
+        # step and with flags that threads share. `loss_under_autocast` computes the loss instead.
         self.fabric.setup_module(self.module)
         # `compute_loss` takes the index of a loss and those of rows; `backward` takes the loss.
         self.compute_loss: Callable[[int, Tensor], Tensor]
@@ -70,7 +70,7 @@ class GradientTrainer(Trainer):
         if options.precision == "32-true":
             self.compute_loss, self.backward = self.module.forward, Tensor.backward
         else:
-            self.compute_loss, self.backward = self.autocast, self.fabric.backward
+            self.compute_loss, self.backward = self.loss_under_autocast, self.fabric.backward
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
         fused = options.precision != "16-mixed"
         self.objectives = make_objectives(losses, self.module, options, fused)
@@ -81,7 +81,7 @@ class GradientTrainer(Trainer):
         # Of steps whose losses are not copied to the host yet: (step, objective, loss, norm of the gradient before clipping).
         self.pending_losses: list[tuple[int, Objective, Tensor, Tensor | None]] = []
         self.flushed_step, self.flushed_time = 0, 0.0
-        self.active: Objective | None = None  # the one whose parameters, and no others, require gradients now
+        self.active: Objective | None = None  # the objective whose parameters alone require gradients now
         # Buffers may change in a forward pass, as a running mean does; several processes then take those of rank 0.
         state = self.module.state_dict(keep_vars=True).values() if self.group.count > 1 else ()
         self.moving_buffers = [t for t in state if t.is_floating_point() and not isinstance(t, nn.Parameter)]
@@ -113,8 +113,8 @@ class GradientTrainer(Trainer):
         affordable = -(-rows * 100 // (PASSES_PER_STEP * EVALUATION_PERCENT * self.batch_size))  # rounded up
         return max(min(max(self.steps_per_epoch, LEAST_INTERVAL), MOST_INTERVAL), affordable)
 
-    def autocast(self, loss_index: int, row_index: Tensor) -> Tensor:
-        """Return the loss of that index, of some rows, computed in the precision of the options."""
+    def loss_under_autocast(self, loss_index: int, row_index: Tensor) -> Tensor:
+        """Return the loss of this index on these rows, computed in the precision of the options."""
         with self.fabric.autocast():
             return self.module(loss_index, row_index)
 
@@ -281,7 +281,7 @@ class GradientTrainer(Trainer):
             objective.steps += 1
 
     def means(self) -> dict[str, float | None]:
-        """Return every loss's mean since the last row of the history; of likelihoods in nats a row."""
+        """Return every loss's mean since the last row of the history, in nats a row for likelihoods."""
         sizes = {one.name: self.unit.elements if one.of_elements else 1.0 for one in self.objectives}
         return {one.name: sizes[one.name] * one.loss_sum / one.steps if one.steps else None for one in self.objectives}
 
@@ -292,7 +292,7 @@ class GradientTrainer(Trainer):
         if self.budget.seconds is None:
             return self.step % self.interval == 0
         # With max_seconds no training repeats another anyway: the clock decides too, and costly evaluations wait.
-        late = self.seconds - self.history.rows[-1]["seconds"] > self.budget.seconds / EVALUATIONS_AGAINST_THE_CLOCK
+        late = self.seconds - self.history.rows[-1]["seconds"] > self.budget.seconds / EVALUATIONS_PER_BUDGET
         affordable = self.all_evaluation_seconds < self.seconds * EVALUATION_PERCENT / 100
         return (late or self.step % self.interval == 0) and affordable
 

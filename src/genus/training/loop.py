@@ -89,7 +89,7 @@ def fit(
         learning_rate: the learning rate of every loss; by default what the loss asks for, else 1e-3.
         seed: of the split, the order of the rows, the noise in losses and the model's `initialise`. The weights were
             drawn when the model was made.
-        validation: the share of rows held out (at most 20 000), or rows of their own in any form that `data` takes, or None.
+        validation: the share of validation rows (at most 20 000), or rows of their own in any form that `data` takes, or None.
             A model that counts does not stop early, so a share is ignored and all rows train it.
             With max_seconds, a training that evaluates repeatedly does so on a random choice of these rows, 256 or more (16 of
             long sequences), so that an evaluation takes a thirtieth of the time; one that evaluates once does so at its end, on
@@ -99,7 +99,7 @@ def fit(
         patience: how many evaluations without a better criterion to wait; 20. An evaluation is due once an epoch, but at least
             50 and at most 500 steps apart; farther apart where evaluations would take over a tenth of the time. With
             max_seconds the clock decides too.
-        ema_decay: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
+        ema_decay: decay of an exponential average of the weights, 0.999 say; the average is then evaluated and kept; 0: none.
             This, batch_size, learning_rate, weight_decay, lr_schedule and patience default to the family's `fit_defaults`.
         max_grad_norm: the norm to which the gradient of each loss is clipped; None: not clipped.
         weight_decay: Adam's and Muon's, decoupled.
@@ -128,7 +128,7 @@ def fit(
     Data are in memory, or memory-mapped tensors, or a stream (see `genus.read`). A `Counted` model sees all rows of a stream,
     none of which are held out. Training by gradients begins with a sample and goes on to the rest, epoch by epoch, and so do
     passes of a mixture and the counts of a Chow-Liu tree. Other `Learned` models see the sample alone.
-    For another sort of steps, write the loop: `model.losses()` says what to lower.
+    For steps of another sort, write a loop of your own: `model.losses()` says what to lower.
 
     Raises:
         DataError: the data do not fit the model's space.
@@ -149,7 +149,7 @@ def fit(
         checkpoint_every=checkpoint_every, resume=resume, progress=progress,
     )  # fmt: skip
     group = Group(fabric)
-    options = _shared(options, group)
+    options = _options_of_rank_0(options, group)
     in_one_process = losses is None and isinstance(model, Composed | Learned)
     if group.count > 1 and in_one_process:  # rank 0 trains the model, and the other processes get a copy
         here = replace(options, device=str(fabric.device))  # type: ignore[union-attr]
@@ -161,7 +161,7 @@ def fit(
     return _fit(model, data, losses, options, group)
 
 
-def _shared(options: FitOptions, group: Group) -> FitOptions:
+def _options_of_rank_0(options: FitOptions, group: Group) -> FitOptions:
     """Return the options that rank 0 has, with the device and the precision of the Fabric; only rank 0 shows progress."""
     if group.fabric is None:
         return options
@@ -180,29 +180,29 @@ def _shared(options: FitOptions, group: Group) -> FitOptions:
 
 
 def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, options: FitOptions, group: Group) -> History:
-    """Train a model by options that are checked, and keep with it what later questions need of the rows."""
+    """Train a model by checked options, and keep with it the validation densities and contexts that later questions need."""
     is_composed = isinstance(model, Composed) and losses is None
     if is_composed and options.resume:
         raise TrainingError(f"The training of a {model.name} cannot be resumed; leave resume out, and it starts afresh.")
     if is_composed:
         options = replace(options, checkpoint=None, checkpoint_every=None)
-    train, held = _split(model, data, options, losses is None)  # held: the validation rows, which are held out, or None
+    train, validation = _split(model, data, options, losses is None)
     group.check_same(len(train), "their numbers of rows")
     chosen_device = find_device(options.device)
     without_gradients = losses is None and isinstance(model, Composed | Counted | Learned)
     losses_to_lower = [] if without_gradients else trainable(model, _checked(model.losses() if losses is None else losses))
     model.to(chosen_device)
-    held = None if held is None else held.to(model.device)
+    validation = None if validation is None else validation.to(model.device)
     group.call("on_fit_start", model=model)
     with Interrupt() as interrupt, group.logging():
         if is_composed:
-            history = _fit_composed(model, train, held, options, interrupt, group)
+            history = _fit_composed(model, train, validation, options, interrupt, group)
         else:
-            history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None, group=group)
+            history = _fit_one(model, train, validation, options, interrupt, losses_to_lower, losses is not None, group=group)
     # A family with differential privacy keeps nothing that shows single rows without noise.
     is_private = getattr(model, "privacy", None) is not None
-    model.held_out = None if held is None or is_private else HeldOut.of(model, held.x, held.c)
-    model.calibrations = {}  # they calibrated the model as it was before
+    model.held_out = None if validation is None or is_private else HeldOut.of(model, validation.x, validation.c)
+    model.calibrations = {}  # those were measured before this training
     model.contexts = None if is_private else _contexts(train)
     group.call("on_fit_end", model=model, history=history)
     return history
@@ -211,7 +211,7 @@ def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, optio
 def _fit_one(
     model: GenerativeModel,
     train: Rows,
-    held: Rows | None,
+    validation: Rows | None,
     options: FitOptions,
     interrupt: Interrupt,
     losses: Sequence[Loss] | None = None,
@@ -222,7 +222,7 @@ def _fit_one(
     """Train a model that is not composed of others: initialise it, choose the trainer, and run that.
 
     Args:
-        losses: to lower, none for a model that learns without gradients; None: the model's own.
+        losses: those to lower, none for a model that learns without gradients; None: the model's own.
         callers_losses: the losses were passed by the caller of `fit`, so that the family's `fit_defaults` do not suit them.
         title: of the progress; by default the family's name.
         group: the processes that train together; None: this one.
@@ -238,12 +238,12 @@ def _fit_one(
         if not options.resume:
             # `initialise` may also call functions of torch without a generator; these too then draw from the seed's.
             with torch_functions_seeded():
-                _count_labels(model, train, held)
+                _count_labels(model, train, validation)
                 if model.untrained:
                     rows = train.random_rows(INITIAL_ROWS, options.seed).to(model.device)
                     model.initialise(rows.x, rows.c)
         group.broadcast_state(model)
-        job = Job(model, train, held, options, interrupt, bar, group)
+        job = Job(model, train, validation, options, interrupt, bar, group)
         trainer: Trainer
         if is_counted:
             trainer = CountingTrainer(job)
@@ -266,7 +266,7 @@ def _fit_one(
 def _fit_composed(
     model: GenerativeModel,
     train: Rows,
-    held: Rows | None,
+    validation: Rows | None,
     options: FitOptions,
     interrupt: Interrupt,
     group: Group | None = None,
@@ -277,16 +277,16 @@ def _fit_composed(
     for the members, each of which has its own.
     """
 
-    def fit_member(member: GenerativeModel, train: Rows, held: Rows, options: FitOptions, title: str) -> History:
+    def fit_member(member: GenerativeModel, train: Rows, validation: Rows, options: FitOptions, title: str) -> History:
         if isinstance(member, Composed):
-            return _fit_composed(member, train, held, options, interrupt)
-        return _fit_one(member, train, None if isinstance(member, Counted) else held, options, interrupt, title=title)
+            return _fit_composed(member, train, validation, options, interrupt)
+        return _fit_one(member, train, None if isinstance(member, Counted) else validation, options, interrupt, title=title)
 
     with seed_bound(options.seed), Progress(model.family_name, options.progress) as bar:
-        _count_labels(model, train, held)
+        _count_labels(model, train, validation)
         filled_options = options.with_defaults(model.fit_defaults)
         history = ComposedTrainer(
-            Job(model, train, held, filled_options, interrupt, bar, group or Group()), options, fit_member
+            Job(model, train, validation, filled_options, interrupt, bar, group or Group()), options, fit_member
         ).run()
         history.acceptance = model.measure_acceptance(train.c, options.seed)
         return history
@@ -305,10 +305,10 @@ def _split(model: GenerativeModel, data: Any, options: FitOptions, by_model: boo
     is_share = isinstance(options.validation, int | float)
     if crosses_folds and not is_share and options.validation is not None:
         raise TrainingError(
-            f"This {model.name} crosses folds and has no use for other validation rows; leave validation out, or build it with"
+            f"This {model.name} crosses folds and has no use for other validation rows; leave held out, or build it with"
             " folds=1."
         )
-    not_split = (is_counted or crosses_folds) and is_share  # all rows train the model, and none are held out
+    not_split = (is_counted or crosses_folds) and is_share  # all rows train the model, none validate it
     if options.row_weights is not None and (not _weighs(model, by_model) or hasattr(data, "blocks")):
         raise TrainingError(
             f"The training of this {model.name} does not weigh rows; leave row_weights out and repeat rows, or pass losses=."
@@ -333,11 +333,12 @@ def _contexts(train: Rows) -> Contexts | None:
     return None if train.c is None else Contexts.of(train.c if train.selection is None else train.c[train.selection])
 
 
-def _count_labels(model: GenerativeModel, train: Rows, held: Rows | None) -> None:
+def _count_labels(model: GenerativeModel, train: Rows, validation: Rows | None) -> None:
     """Count the labels of the context, which are the prior of the Bayes classifier."""
     label_counts = getattr(model, "context_counts", None)
     weights = train.row_weights()  # with weights, the validation rows are draws, and do not count again
-    labels = [rows.labels() for rows in (train, held if weights is None else None) if rows is not None and rows.c is not None]
+    counted = (train, validation if weights is None else None)
+    labels = [rows.labels() for rows in counted if rows is not None and rows.c is not None]
     if label_counts is not None and labels:
         weights = None if weights is None else weights.cpu()
         label_counts.copy_(torch.bincount(torch.cat(labels), weights, minlength=len(label_counts)))

@@ -19,9 +19,9 @@ from genus.training.loop import fit
 __all__ = ["Choice", "built_as_saved", "choose_size", "saved_choice", "saved_settings"]
 
 M = TypeVar("M", bound=GenerativeModel)
-TIMED = 3  # steps
-SPENT = 0.15  # of the time goes into choosing at most, but for the smallest size
-USED = 0.85  # of the time goes into steps, the rest into evaluations
+TIMED_STEPS = 3  # of each size
+CHOOSING = 0.15  # share of the time that choosing may take, though the smallest size is timed in any case
+TRAINING = 0.85  # share of the time that steps take; evaluations take the rest
 
 
 class Choice(NamedTuple):
@@ -49,7 +49,7 @@ class Choice(NamedTuple):
 def choose_size(
     cls: type[GenerativeModel], data: Any, seconds: float | None, given: Mapping[str, Any], seed: int = 0, device: str = "auto"
 ) -> Choice:
-    """Return the largest of a family's sizes of which enough steps fit the time, by timing a few steps of each.
+    """Return the largest of a family's sizes that can make enough steps in the time, by timing a few steps of each.
 
     Nothing is measured without a time, or where a hyper-parameter that sizes differ in is given: the same seed then gives the
     same model on every machine. What is measured depends on the machine and on what else it does; a model's file holds what
@@ -58,7 +58,7 @@ def choose_size(
     Args:
         cls: the family.
         data: a Dataset.
-        seconds: of training; None: any.
+        seconds: of training; None: no limit.
         given: hyper-parameters that a person chose.
         seed: of the model that is timed.
         device: see `fit`.
@@ -74,18 +74,18 @@ def choose_size(
         return Choice(default)
     begin, chosen, step, larger = time.perf_counter(), sizes[0], 0.0, ""
     for size in sizes:
-        if time.perf_counter() - begin > SPENT * seconds:
+        if time.perf_counter() - begin > CHOOSING * seconds:
             break
-        if step and USED * seconds / step < size.steps:  # a larger net is no faster, and takes memory to be timed
+        if step and TRAINING * seconds / step < size.steps:  # a larger net is no faster, and takes memory to be timed
             larger = f"; {_words(size)} needs some {size.steps:,}"
             break
-        took = seconds_of_a_step(cls, data, default | size.hyper, size, seed, device, SPENT * seconds / len(sizes))
-        fitting = USED * seconds / took
+        took = seconds_of_a_step(cls, data, default | size.hyper, size, seed, device, CHOOSING * seconds / len(sizes))
+        fitting = TRAINING * seconds / took
         if size is not sizes[0] and fitting < size.steps:
             larger = f"; {_words(size)} would make {fitting:,.0f}, and needs some {size.steps:,}"
             break
         chosen, step = size, took
-    steps = USED * seconds / step
+    steps = TRAINING * seconds / step
     sentence = f"{_words(chosen)}: some {_rounded(steps):,} steps in {seconds:g} s here, {1000 * step:.0f} ms each{larger}"
     return Choice(default | chosen.hyper, chosen.batch_size, chosen.learning_rate, sentence, time.perf_counter() - begin)
 
@@ -93,7 +93,7 @@ def choose_size(
 def seconds_of_a_step(
     cls: type[GenerativeModel], data: Any, hyper: dict[str, Any], size: Size, seed: int, device: str, seconds: float
 ) -> float:
-    """Return the seconds of a step of training, by some steps or, where one alone takes longer than `seconds`, by that.
+    """Return the seconds of a step of training, by several, or by one where that takes longer than `seconds`.
 
     The first step, which allocates, is not counted.
     """
@@ -103,22 +103,21 @@ def seconds_of_a_step(
         warnings.simplefilter("ignore")
         fit(model, data, max_steps=1, **options)
         took = []
-        for steps in (1, 1 + TIMED):  # what a training begins with is in both
+        for steps in (1, 1 + TIMED_STEPS):  # both include what a training begins with
             begin = time.perf_counter()
             fit(model, data, max_steps=steps, **options)
             took.append(time.perf_counter() - begin)
             if took[0] > seconds:
                 return took[0]
-    return max((took[1] - took[0]) / TIMED, 1e-6)
+    return max((took[1] - took[0]) / TIMED_STEPS, 1e-6)
 
 
 def saved_choice(path: str | os.PathLike[str]) -> Choice:
     """Return the size of the training that a checkpoint holds, so that it is resumed as it began."""
     settings = saved_settings(path)
     saved = settings.get("hyper-parameters", {})
-    hyper = (
-        {name: value for name, value in saved.items() if name != "family"} if isinstance(saved, dict) else {}
-    )  # of Dequantised
+    # A Dequantised model saves the `family` that it wraps, which its caller names too.
+    hyper = {name: value for name, value in saved.items() if name != "family"} if isinstance(saved, dict) else {}
     return Choice(hyper, settings.get("batch_size"), settings.get("learning_rate"))
 
 
@@ -134,7 +133,7 @@ def built_as_saved(path: str | os.PathLike[str], build: Callable[[], M]) -> M:
 
 
 def saved_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the settings of the training that a checkpoint holds; none where the file says none."""
+    """Return the settings of the training that a checkpoint holds; empty where it has none."""
     settings = read_tensors(path)[1].get("settings", {})
     return settings if isinstance(settings, dict) else {}
 
