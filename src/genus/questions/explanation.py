@@ -28,7 +28,7 @@ class Explained(Previewed):
         columns: the names of the columns.
         surprise: (N, D) nats by which a value's log-density given the others lies below what is to be expected of that column
             in that row; NaN where the row has no value. About 0 on average; 5 and more is odd.
-        label: "exact", or "estimate" where the distribution of a column is one (see `ColumnGiven`).
+        label: "exact", or "estimate" where the distribution of a column is an estimate (see `ColumnGiven`).
     """
 
     columns: tuple[str, ...]
@@ -61,7 +61,7 @@ def surprise(model: GenerativeModel, x: Tensor, c: Tensor | None = None) -> tupl
 
     Args:
         model: of a table, with a density.
-        x: rows (B, D) without blanks that the model does not know.
+        x: rows (B, D) without blanks of unknown values.
         c: their contexts, (B, *context.shape), or None.
 
     Returns:
@@ -98,11 +98,11 @@ def explain(model: GenerativeModel, source: Any, **reading: Any) -> Explained:
     """
     _, data = read_for(model, source, False, reading)
     x, space = data.x.clone(), model.space
-    odd = x.isinf()  # values for which the model has no place
+    odd = x.isinf()  # values that the model cannot take
     if bool(odd.all(1).any()):
         row = int(odd.all(1).nonzero()[0])
         raise DataError(f"Row {row} breaks a relation that held in training, which explains it; leave such rows out.")
-    # A value without any mass is the most surprising there is. It and blanks are drawn, so that the others can be looked at.
+    # A value without mass is infinitely surprising. It and blanks are replaced by draws, so that the others can be scored.
     missing = odd | (x.isnan() & unknown_entries(space, x) & (space.tables(x).missing < 0))
     rows = missing.any(1)
     if bool(rows.any()):

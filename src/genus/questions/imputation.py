@@ -36,7 +36,7 @@ class Imputed(Previewed):
     Attributes:
         tables: a copy for each draw, with the rows and columns of the data, in their order.
         filled: the columns in which blanks were filled, each with which of the rows, bool (N,).
-        reasons: why rows were not filled, or not given all that they hold, with how many they are.
+        reasons: why rows were not filled, or some of their values ignored, each with the number of rows.
         size: the least effective number of candidates that a row's draw was chosen from; infinite where draws are exact.
     """
 
@@ -187,7 +187,7 @@ def impute(
 
 
 def _wanted(codec: Codec, columns: Sequence[str] | None) -> dict[str, bool]:
-    """Return the columns whose blanks are filled, each with whether all of them are, or those for unknown values alone."""
+    """Return the columns to fill: True where all their blanks are filled, False where only those for unknown values are."""
     known = [name for name in codec.column_names if name not in codec.keys]
     for name in columns or ():
         if name not in known:
@@ -209,10 +209,11 @@ class _Part:
     Attributes:
         data: the rows.
         possible: which of them the model can take (N,).
-        missing: the entries that are drawn (N, D); all that the model cannot take are among them.
-        related: rows that hold a column which a relation replaced, and lack one that it is measured from, by what they hold.
-        named: of each person's column that is filled, the blanks (N,) that are.
-        reasons: why rows are not filled, or not given all that they hold, with how many they are.
+        missing: the entries (N, D) to draw, among them those that the model cannot take.
+        related: the numbers of rows that have a column which a relation replaced, and lack one that the relation needs, by the
+            names of the columns that they have.
+        named: for each column of the table that is filled, the blanks (N,) that are filled.
+        reasons: see `Imputed`.
     """
 
     data: Dataset
@@ -224,7 +225,7 @@ class _Part:
 
     @classmethod
     def of(cls, model: GenerativeModel, codec: Codec, data: Dataset, wanted: dict[str, bool]) -> _Part:
-        """Return rows with what is to be drawn of them."""
+        """Return rows with the entries to draw."""
         space, x = model.space, data.x
         related = related_rows(model, data)
         if related:
@@ -239,16 +240,16 @@ class _Part:
         table, named = data.table, {}
         names = space.names or ()
         for name, every in wanted.items():
-            is_blank = _blank_cells(codec, table, name, len(data))
+            cells = _blank_cells(codec, table, name, len(data))
             at = names.index(name) if name in names else None
             if at is not None:
                 absent = table is None or name not in table.column_names
                 fill = (blank if every or absent else unknown)[:, at]
                 missing[:, at] |= fill
-                # A cell that is blank, and not in x, follows from a relation.
-                is_blank &= (fill | lacking[:, at] | ~blank[:, at]).cpu().numpy()
-            named[name] = is_blank & possible.cpu().numpy()
-        if codec.rewrites:  # a column of the person's may stand behind several of the space's
+                # A blank cell whose entry of x is a value follows from a relation.
+                cells &= (fill | lacking[:, at] | ~blank[:, at]).cpu().numpy()
+            named[name] = cells & possible.cpu().numpy()
+        if codec.rewrites:  # one column of the table may give several of the space
             missing |= (
                 unknown & torch.as_tensor(np.logical_or.reduce([*named.values(), np.zeros(len(data), dtype=bool)]))[:, None]
             )
@@ -291,12 +292,12 @@ class _Part:
         )
 
     def _fill_related(self, model: GenerativeModel, codec: Codec, names: tuple[str, ...], rows: Tensor, seed: int) -> Filled:
-        """Draw rows that hold these columns of the person's."""
+        """Draw the unknown columns of rows in which these columns of the table are known."""
         assert self.data.table is not None
         return model.fill_known(known_cells(codec, self.data.table, names, rows), _at(self.data.c, rows), seed)
 
     def _filled(self, codec: Codec, rows: Tensor, x: Tensor, seed: int) -> pa.Table:
-        """Return the table with what was drawn of some of its rows in the place of their blanks."""
+        """Return the table with the blanks of some rows replaced by those rows as they were drawn, x (n, D)."""
         data, table = self.data, self.data.table
         assert table is not None
         keys = data.keys.take(pa.array(rows.numpy())) if data.keys is not None else None
@@ -331,7 +332,7 @@ def _at(c: Tensor | None, rows: Tensor) -> Tensor | None:
 
 
 def _blank_cells(codec: Codec, table: pa.Table | None, name: str, rows: int) -> np.ndarray:
-    """Return which cells of a column are blank, or marked so as in files (N,); all where the table lacks it."""
+    """Return which cells (N,) of a column are blank, or marked as blank; all where the table lacks the column."""
     if table is None or name not in table.column_names:
         return np.ones(rows, dtype=bool)
     return is_blank(codec.as_cells(name, table.column(name)))

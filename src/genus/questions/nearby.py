@@ -26,10 +26,10 @@ from genus.space import Space
 
 __all__ = ["Nearby", "counterfactuals", "interpolate"]
 
-USUAL = 0.1  # of the model's own draws with the same change, the share that may be less likely than a likely row
-OWN = 500  # of these draws
-TRIES = 64  # values that are tried of the columns that follow a change
-LEVELS = 64  # that are tried of a category between two rows; of more, those of the two
+USUAL = 0.1  # a row is likely where this share, or more, of the model's own draws with the same change is less likely
+OWN = 500  # the number of these draws
+TRIES = 64  # draws that are tried of the columns that follow a change
+LEVELS = 64  # a category of at most so many levels may have any between two rows; of more, those of the two rows
 BOUND_SAMPLES = 64  # importance samples of a density that is only bounded
 
 
@@ -39,7 +39,7 @@ class Nearby(Previewed):
 
     Attributes:
         table: the rows, the nearest first; of an interpolation from the first row to the second.
-        changed: of each row the columns of the space that differ from the given row, those that were asked for left out.
+        changed: of each row the columns of the space that differ from the given row beside the requested changes.
         log_density: of each row, in nats.
         usual: the log-density that a tenth of the model's draws lie below; None of an interpolation.
     """
@@ -60,11 +60,10 @@ def counterfactuals(
 ) -> Nearby:
     """Return the nearest likely rows in which some columns have other values: the same customer at another age.
 
-    A row is likely where at most a tenth of the model's own draws with the change are less likely, and at most a tenth of them
-    have a changed value that is less likely given all other columns. If the row with the change alone is, it is the answer.
-    Otherwise columns are drawn anew given all others, one more at a time, each time the one that makes the row likeliest, until
-    it is; of several such rows those with the smallest differences come first. The model knows which columns go together, and
-    not what causes what.
+    A row is likely where at least a tenth of the model's own draws with the change are less likely, and the same holds of each
+    changed value given all other columns. If the row with the change alone is likely, it is the answer. Otherwise columns are
+    drawn given all others, one more at a time, each time the one that makes the row likeliest, until it is likely; of several
+    such rows those with the smallest differences come first. The model knows which columns go together, not what causes what.
 
     Args:
         model: of a table, with a density.
@@ -93,20 +92,20 @@ def counterfactuals(
     assert before.table is not None
     after = _changed(model, codec, before, change, reading)
     space, c = model.space, after.c
-    fixed = [i for i, name in enumerate(space.names or ()) if name in _moved(codec, change)]
+    fixed = [i for i, name in enumerate(space.names or ()) if name in _fixed_by(codec, change)]
     likelihood = _Likelihood(model, c, fixed)
     if fixed and len(fixed) < space.dim:
         others = [i for i in range(space.dim) if i not in fixed]
-        own = model.fill(after.x.repeat(OWN, 1), _many(c, OWN), _mask(space, OWN, others), seed)
+        own = model.fill(after.x.repeat(OWN, 1), _repeated(c, OWN), _mask(space, OWN, others), seed)
         likelihood.measure(own.x)
-    # `margin` is by how much a row is likely enough; `follows` are the columns that are drawn anew so far.
+    # `margin` is by how much a row exceeds what is likely enough; `follows` are the columns that are drawn so far.
     rows, follows = after.x, list[int]()
     density, margin = likelihood(rows)
     while float(margin.max()) < 0 and len(follows) + len(fixed) < space.dim:
         tried = {}
         for i in range(space.dim):
             if i not in fixed and i not in follows:
-                drawn = _tried(model, after.x, c, [*follows, i], seed)
+                drawn = _drawn(model, after.x, c, [*follows, i], seed)
                 tried[i] = (drawn, *likelihood(drawn))
         follows.append(max(tried, key=lambda i: float(tried[i][2].max())))
         rows, density, margin = tried[follows[-1]]
@@ -125,8 +124,8 @@ def counterfactuals(
 def interpolate(model: GenerativeModel, first: Any, second: Any, steps: int = 5, **reading: Any) -> Nearby:
     """Return rows on the way from one row to another.
 
-    Numbers go evenly through the coordinate in which their column is nearly normal. Categories are the levels that the joint
-    density likes best, given the numbers and each other; every other value is that of one of the two rows.
+    Numbers go in equal steps of the chart, in which their column is nearly normal. Categories have the levels of the highest
+    joint density, given the numbers and each other; every other value is that of one of the two rows.
 
     Args:
         model: of a table, with a density.
@@ -205,7 +204,7 @@ def _changed(
     return after
 
 
-def _moved(codec: Codec, change: Mapping[str, Any]) -> set[str]:
+def _fixed_by(codec: Codec, change: Mapping[str, Any]) -> set[str]:
     """Return the columns of the space that a change of a person's columns fixes."""
     gaps = {one.gap for one in codec.rewrites if isinstance(one, Order) and {one.column, *one.others} & {*change}}
     gaps |= {one.rest for one in codec.rewrites if isinstance(one, Formula) and one.rest and {one.column, *one.of} & {*change}}
@@ -220,8 +219,8 @@ def _groups(codec: Codec, change: Mapping[str, Any]) -> list[OneHot]:
 class _Likelihood:
     """Compares the likelihood of rows with that of the model's own draws with the same change.
 
-    The density alone would not do: where rows of another level lie much closer together, a row that contradicts its new level
-    is denser than rows of that level are.
+    The density alone does not suffice: where rows of the old level are much closer together, a row that still looks like them
+    may have a higher density than rows of the new level.
     """
 
     def __init__(self, model: GenerativeModel, c: Tensor | None, changed: list[int]) -> None:
@@ -231,7 +230,7 @@ class _Likelihood:
 
     @property
     def usual(self) -> float | None:
-        """Return the log-density that a tenth of the draws lie below; None where nothing was changed by itself."""
+        """Return the log-density that a tenth of the draws lie below; None where no column of the space is fixed."""
         return float(self.least[0]) if self.least is not None else -math.inf if self.changed else None
 
     def measure(self, own: Tensor) -> None:
@@ -239,7 +238,7 @@ class _Likelihood:
         self.least = self._of(own).quantile(USUAL, dim=1)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-densities (B,) of rows x (B, D), and by how much they exceed what is usual (B,), both in nats."""
+        """Return the log-densities (B,) of rows x (B, D), and by how much they exceed the usual (B,), both in nats."""
         densities = self._of(x)  # of the row, and of each changed value
         if self.least is None:
             return densities[0], densities[0].new_full((len(x),), math.inf)
@@ -247,7 +246,7 @@ class _Likelihood:
 
     def _of(self, x: Tensor) -> Tensor:
         """Return the log-densities of rows x (B, D) and of each changed value given all others, (1 + changes, B)."""
-        c = _many(self.c, len(x))
+        c = _repeated(self.c, len(x))
         given = [
             column_given(self.model, x, c, i, points=points).log_density.cpu()
             for i, points in zip(self.changed, self.points, strict=True)
@@ -255,12 +254,13 @@ class _Likelihood:
         return torch.stack([_density(self.model, x, c), *given])
 
 
-def _tried(model: GenerativeModel, x: Tensor, c: Tensor | None, columns: list[int], seed: int) -> Tensor:
-    """Return draws of some columns of a row given the others; one draw for each of some tries."""
-    return model.fill(x.repeat(TRIES, 1), _many(c, TRIES), _mask(model.space, TRIES, columns), seed).x
+def _drawn(model: GenerativeModel, x: Tensor, c: Tensor | None, columns: list[int], seed: int) -> Tensor:
+    """Return copies of row x (1, D), (TRIES, D), in which some columns are drawn given the others."""
+    return model.fill(x.repeat(TRIES, 1), _repeated(c, TRIES), _mask(model.space, TRIES, columns), seed).x
 
 
-def _many(c: Tensor | None, n: int) -> Tensor | None:
+def _repeated(c: Tensor | None, n: int) -> Tensor | None:
+    """Return a context of one row n times."""
     return None if c is None else c.repeat(n, *[1] * (c.ndim - 1))
 
 
@@ -288,7 +288,7 @@ def _charts(space: Space, columns: list[int]) -> Charts:
 
 
 def _is_atom(kind: Kind, value: Tensor) -> bool:
-    """Return whether a number is an atom of a continuous column, or a blank, between which and others there are no values."""
+    """Return whether a number is an atom of a continuous column, or a blank: there are no values between it and another."""
     return bool(value.isnan()) or (not isinstance(kind, Lattice) and float(value) in kind.atoms)
 
 

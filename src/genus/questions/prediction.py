@@ -41,7 +41,7 @@ class Predicted(Previewed):
         probabilities: of a column of at most 256 values, each value with its probability in every row (N,); else empty.
         level: of the interval.
         label: "exact", or "estimate" where the values are points of many, or the density is itself an estimate.
-        reasons: why values of rows were not looked at, each with the number of rows.
+        reasons: why values of some rows were ignored, each with the number of rows.
         calibration: the calibration by held-out rows that has corrected the predictions; None without one.
         rows: the table itself, as it was read; None where the data are a tensor.
     """
@@ -90,14 +90,14 @@ def predict(
     """Predict one column of a table from all others that a row has, by a model of their joint distribution.
 
     The probability of a value is proportional to the joint density with that value in the column. Blanks of other columns are
-    drawn first, and predictions averaged over some draws. Values of the column itself are not looked at. Where the model keeps
-    a calibration of the column, see `calibrate`, it mends probabilities and intervals.
+    drawn first, and predictions averaged over some draws. Values of the column itself are ignored. A calibration of the
+    column that the model keeps, see `calibrate`, corrects probabilities and intervals.
 
     Args:
         model: of a table, with a density.
         source: the table, as `genus.read` takes it; it may lack the column, and others.
         column: its name.
-        level: the probability that the interval of a number is to hold.
+        level: the probability with which the interval of a number is to contain it.
         held_out: rows that the model did not learn from, with values of the column, by which these predictions are calibrated;
             None: by what the model keeps, if anything.
         calibrated: False for the model's own probabilities and intervals, whatever it keeps.
@@ -125,7 +125,7 @@ def predict(
     asked = _Rows.read(model, source, i, reading)
     calibration = model.calibrations.get(column) if calibrated else None
     if held_out is not None:
-        calibration = calibration_of(model, i, _Rows.read(model, held_out, i, reading).given(), level)
+        calibration = calibration_of(model, i, _Rows.read(model, held_out, i, reading).distributions(), level)
     parts = [_predicted(asked, column, given, level, calibration) for given in asked.parts()]
     if len(parts) == 1:
         return parts[0]
@@ -158,15 +158,15 @@ def _predicted(asked: _Rows, column: str, given: ColumnGiven, level: float, cali
 def calibrate(model: GenerativeModel, held_out: Any, column: str, level: float = 0.9, **reading: Any) -> Calibration:
     """Measure how far predictions of a column are off on rows that the model did not learn from, and keep it with the model.
 
-    From then on `predict` mends its probabilities and intervals of this column by it; `save` writes it into the model's file,
-    and another training forgets it.
+    From then on it corrects what `predict` says of this column; `save` writes it into the model's file, and another training
+    forgets it.
 
     Args:
         model: of a table, with a density.
         held_out: the rows, as `genus.read` takes them, with values of the column.
         column: its name.
-        level: the probability that the interval of a number is to hold, of which `before` and `after` tell; intervals of other
-            probabilities are calibrated too.
+        level: the probability with which the interval of a number is to contain it, the one that `before` and `after` of the
+            result are of; intervals of other probabilities are calibrated too.
         reading: further arguments of `genus.read`.
 
     Raises:
@@ -184,13 +184,13 @@ def calibrate(model: GenerativeModel, held_out: Any, column: str, level: float =
     True
     """
     i = model.space.index(column)
-    calibration = calibration_of(model, i, _Rows.read(model, held_out, i, reading).given(), level)
+    calibration = calibration_of(model, i, _Rows.read(model, held_out, i, reading).distributions(), level)
     model.calibrations = {**model.calibrations, column: calibration}
     return calibration
 
 
 def calibration_of(model: GenerativeModel, i: int, given: tuple[ColumnGiven, Tensor], level: float = 0.9) -> Calibration:
-    """Return the calibration of column i by rows, of which `given` holds the distributions and the values (N,)."""
+    """Return the calibration of column i by the distributions and values (N,) that `given` holds of some rows."""
     distribution, truth = given
     numbers = by_mean(model, i, distribution)
     usable = truth.isfinite() & (distribution.values == truth[:, None]).any(1) if not numbers else truth.isfinite()
@@ -205,7 +205,7 @@ def by_mean(model: GenerativeModel, i: int, given: ColumnGiven) -> bool:
 def _interval(
     codec: Codec, i: int, given: ColumnGiven, level: float, calibration: Calibration | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends (N,) of intervals of column i that hold `level`, inside the column's own ends."""
+    """Return the ends (N,) of intervals of column i that hold `level`, within the range of the column."""
     if calibration is None:
         decoded = np.array(_decoded(codec, i, given.values), dtype=np.float64)
         return decoded[given.quantile((1 - level) / 2).numpy()], decoded[given.quantile((1 + level) / 2).numpy()]
@@ -221,12 +221,12 @@ class _Rows:
 
     Attributes:
         model: the model.
-        i: the column.
+        i: the column's number.
         codec: the model's.
-        x: (N, D), NaN where blank or where the model has no place for a value: a level that training never saw is drawn anew.
+        x: (N, D), NaN where blank, or where the model cannot take the value, as a level that training never saw.
         c: their contexts, or None.
-        absent: the columns that the table lacks: they say nothing, whatever their blanks mean.
-        reasons: in words which values the model has no place for.
+        absent: the columns that the table lacks: they are unknown, whatever their blanks mean.
+        reasons: which values the model cannot take, each with the number of rows.
         table: the table as it was read.
     """
 
@@ -248,12 +248,12 @@ class _Rows:
         absent = [j for j, n in enumerate(model.space.names or ()) if n in codec.column_names and n not in present]
         return cls(model, i, codec, data.x.masked_fill(odd, math.nan), data.c, absent, reasons, data.table)
 
-    def given(self) -> tuple[ColumnGiven, Tensor]:
-        """Return the distribution of the column in all rows, and the values (N,) that they have in it."""
+    def distributions(self) -> tuple[ColumnGiven, Tensor]:
+        """Return the distribution of the column in all rows, and their own values (N,), NaN where unknown."""
         return predicted_rows(self.model, self.x, self.c, self.i, self.absent)
 
     def parts(self) -> Iterator[ColumnGiven]:
-        """Yield the distribution of the column in `AT_ONCE` rows after another, all of the same values."""
+        """Yield the distribution of the column for `AT_ONCE` rows at a time, all over the same values."""
         points = points_of(self.model, self.c, self.i) if isinstance(self.model, ApproximateDensity) else None
         for number, at in enumerate(range(0, max(len(self.x), 1), AT_ONCE)):
             rows = slice(at, at + AT_ONCE)
@@ -271,11 +271,11 @@ def predicted_rows(
     points: tuple[Tensor, Tensor] | None = None,
     seed: int = 0,
 ) -> tuple[ColumnGiven, Tensor]:
-    """Return the distribution of column i given the others of rows x (N, D), and the values (N,) that they have in it.
+    """Return the distribution of column i given the others of rows x (N, D), and their own values (N,), NaN if unknown.
 
     Args:
-        absent: columns of which nothing is known.
-        points: as of `column_given`.
+        absent: columns that are unknown in all rows.
+        points: see `column_given`.
         seed: of the draws of other blanks.
     """
     space, x = model.space, x.clone()
