@@ -89,27 +89,27 @@ def test_a_stack_is_the_weighted_mean_of_members_trained_as_alone() -> None:
     model, x = fitted(), rows(300, seed=1)
     assert sum(model.weights.values()) == pytest.approx(1)
     assert set(model.weights) == {"trees", "mixture", "naive-bayes"}
-    each = torch.stack([one.log_prob(x).double() for one in model._each], dim=1)  # type: ignore[attr-defined]
+    each = torch.stack([one.log_prob(x).double() for one in model._models], dim=1)  # type: ignore[attr-defined]
     assert torch.allclose(model.log_prob(x), (each + model.log_weights).logsumexp(1))
     alone = genus.build("mixture", MIXED, **{k: v for k, v in COUNTED[0].items() if k != "class"})
     genus.fit(alone, rows(400), progress=False)
-    assert torch.equal(alone.log_prob(x), model._each[1].log_prob(x))  # type: ignore[attr-defined]
+    assert torch.equal(alone.log_prob(x), model._models[1].log_prob(x))  # type: ignore[attr-defined]
 
 
 def test_held_out_rows_are_no_worse_by_the_stack_than_by_its_best_member() -> None:
     model, x = fitted(n=1000), rows(4000, seed=1)
     together = model.log_prob(x)
-    each = torch.stack([one.log_prob(x).double() for one in model._each], dim=1)  # type: ignore[attr-defined]
+    each = torch.stack([one.log_prob(x).double() for one in model._models], dim=1)  # type: ignore[attr-defined]
     difference = together - each[:, int(each.mean(0).argmax())]
     assert float(difference.mean()) >= -2 * float(difference.std()) / math.sqrt(len(x))
 
 
 def test_folds_average_models_that_have_not_seen_the_rows_that_weight_them() -> None:
     model, x = fitted(COUNTED, folds=3), rows(200, seed=1)
-    first = [one.log_prob(x) for one in model._each[:3]]  # type: ignore[attr-defined]
+    first = [one.log_prob(x) for one in model._models[:3]]  # type: ignore[attr-defined]
     assert not torch.allclose(first[0], first[1])
     assert model.log_weights[:3].tolist() == pytest.approx([float(model.log_weights[0])] * 3)
-    assert [int(one.product.rows) for one in model._each[3:]] == [400 - 134, 400 - 133, 400 - 133]  # type: ignore[attr-defined]
+    assert [int(one.product.rows) for one in model._models[3:]] == [400 - 134, 400 - 133, 400 - 133]  # type: ignore[attr-defined]
     with pytest.raises(genus.TrainingError, match="folds=1"):
         genus.fit(model, rows(60), validation=rows(20), progress=False)
 
@@ -145,7 +145,7 @@ def test_time_is_shared_and_what_a_member_leaves_is_the_others(monkeypatch: pyte
 
 def test_a_training_without_validation_rows_holds_some_out() -> None:
     model = fitted(COUNTED, validation=None)
-    assert int(model._each[1].product.rows) == 360  # type: ignore[attr-defined]
+    assert int(model._models[1].product.rows) == 360  # type: ignore[attr-defined]
 
 
 def test_a_member_that_fails_is_left_out_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

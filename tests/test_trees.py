@@ -19,7 +19,7 @@ from torch import Tensor
 import genus
 from genus import Category, Lattice, Real, Space, Trees
 from genus.models.boosting import Turns
-from genus.models.particles import resample, run, run_until
+from genus.models.particles import run, run_until, systematic_resampling
 from genus.random import isolated, rng
 from genus.training import TrainingInterrupted
 
@@ -150,7 +150,7 @@ def test_particles_that_contradict_what_is_known_are_drawn_again() -> None:
     x = torch.tensor([[0.0, 1.0, 0.0, 2.0, 0.0, 1.0]], dtype=torch.float64).repeat(200, 1)
     with isolated(0):
         assert run_until(Walk(), x, {0, 2, 4}, None).size.min() > 8
-    again = resample(np.log(np.array([[0.5, 1e-9], [0.25, 1.0], [0.25, 1e-9], [1e-9, 1e-9]])))
+    again = systematic_resampling(np.log(np.array([[0.5, 1e-9], [0.25, 1.0], [0.25, 1e-9], [1e-9, 1e-9]])))
     assert sorted(again[:, 0].tolist()) == [0, 0, 1, 2]
     assert again[:, 1].tolist() == [1, 1, 1, 1]
 

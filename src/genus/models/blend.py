@@ -103,7 +103,7 @@ class Blend(Stacked, ChainRule, name="blend"):
         return self._draw(n, c, None, GenerationOptions(self.space.dim))
 
     def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None) -> Generator[Any, Tensor, None]:
-        live, each = self._live, self._each
+        live, each = self._live, self._models
         log_weights = self.log_weights[live]
         steps = [each[i]._steps(n, c, prefix) for i in live]  # type: ignore[operator]
         following = [next(one) for one in steps]

@@ -19,8 +19,8 @@ __all__ = ["ColumnLeaves", "Located"]
 
 STEEP = 0.98  # the steepest line within a bin; at 1 the density would reach 0 at one end
 TAIL = 1e-6  # the least length of a tail, in standardised units
-EACH = 8  # with so many rows for each of its values, a narrow lattice has leaves of its own for them instead of bins
-SCALE = 12  # and so has, whatever the rows, a lattice of no more values than this
+ROWS_PER_VALUE = 8  # with so many rows a value or more, the values of a narrow lattice are leaves, instead of lying in bins
+FEW_VALUES = 12  # of a lattice that has at most so many, the values are leaves whatever the rows
 REDRAWS = 1000  # the most times that lattice values which fell on an atom are drawn again
 
 
@@ -50,11 +50,11 @@ class Located(NamedTuple):
 class ColumnLeaves(nn.Module):
     """Divide the values of one column into leaves, and say by which yes-or-no questions a leaf is found.
 
-    A lattice has evenly spaced values; u is a number in its chart. Levels, atoms, missing values and the values of a narrow
+    A lattice has evenly spaced values; u = chart(x). Levels, atoms, missing values and the values of a narrow
     lattice are leaves; the continuous part of a Real or of a wide Lattice, or of a narrow one with few rows, is divided into
     bins by quantiles, each a leaf. Within a bin the density of u is a line, whose slope leads from the height of the bin before
     to that of the bin after; beyond the outer edges it falls exponentially. A lattice value has the mass of its cell, without
-    the cells of atoms, so all masses sum to 1. Lattice values that repeat far more often are `Heaps` of their own in their bin.
+    the cells of atoms, so all masses sum to 1. Lattice values that repeat far more often have masses of their own, `Heaps`.
 
     Leaves are numbered so that a question is a place to cut: "leaf number mid or above?", asked of the leaves lo to hi - 1.
     Numbers go by size, levels by how alike their rows are (`ByteCodes`), and each cut halves the rows as nearly as it can (Fano
@@ -117,25 +117,25 @@ class ColumnLeaves(nn.Module):
 
     def measure(self, x: Tensor, ranks: np.ndarray) -> None:
         """Set bins and questions from training values x (n, 1); ranks (levels,) put the levels of a category in order."""
-        if self.pooled and self._is_short:
-            self._lay_out(len(x) < EACH * self.kind.size)  # type: ignore[attr-defined]
+        if self.pooled and self._can_have_bins:
+            self._lay_out(len(x) < ROWS_PER_VALUE * self.kind.size)  # type: ignore[attr-defined]
             self._divide(self._one_edge(), np.ones(2))
         if self.has_rest:
             rest = self.space.split(x).state[:, 0] == 0
             bins = max(2, min(self.bins, round(1.2 * len(x) ** 0.4)))
             self._divide(*self._quantiles(x[rest], self._numbers(x[rest])[0], bins))
-            self.pile(x)
+            self.measure_heaps(x)
         self._number(np.bincount(self._items(x).leaf, minlength=self.count).astype(float), ranks)
 
     @property
-    def _is_short(self) -> bool:  # a narrow lattice of so many values that bins may hold several
-        return isinstance(self.kind, Lattice) and SCALE < self.kind.size <= Lattice.NARROW
+    def _can_have_bins(self) -> bool:  # a narrow lattice that is not of few values
+        return isinstance(self.kind, Lattice) and FEW_VALUES < self.kind.size <= Lattice.NARROW
 
     def untrained(self, depth: int) -> list[Boosted]:
         """Return an answer to every question that makes all leaves equally likely, without a tree."""
         return [Boosted(float(np.log((hi - mid) / (mid - lo))), *empty(depth)) for lo, mid, hi in self.nodes.tolist()]
 
-    def pile(self, x: Tensor) -> None:
+    def measure_heaps(self, x: Tensor) -> None:
         """Set the heaps from values x (n, 1), those in the continuous part; bins and questions stay."""
         if not self.has_rest or not isinstance(self.kind, Lattice):
             return
@@ -169,14 +169,14 @@ class ColumnLeaves(nn.Module):
         return self._cell(torch.tensor([[self.kind.low + free * self.kind.step]], dtype=torch.float64))[1]
 
     def _divide(self, edges: np.ndarray, tails: np.ndarray) -> None:
-        """Set the edges between bins (bins - 1,) and the lengths of the two tails; number values before bins, without heaps."""
+        """Set the edges between bins (bins - 1,) and the lengths of the two tails; number values before bins; no heaps."""
         self.edges, self.tails = torch.as_tensor(edges), torch.as_tensor(np.asarray(tails, dtype=np.float64))
         self.place = torch.arange(self.count)
         self.heaps.take(np.zeros(0), np.zeros(0))
         self._prepare()
 
     def _number(self, counts: np.ndarray, ranks: np.ndarray) -> None:
-        """Number the leaves, levels by ranks, and cut them by how many rows each has (leaves,), values before bins.
+        """Number the leaves, levels by ranks, and set the questions by the counts of their rows (leaves,).
 
         Where a blank stands for an unknown value the first question is whether there is one: the others then learn from the
         rows with a value alone.
@@ -200,7 +200,7 @@ class ColumnLeaves(nn.Module):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Lay out what the methods below go through: arrays of the buffers, widths, and what atoms take of the bins."""
+        """Compute arrays for the methods below: the buffers, the widths of bins, the mass of bins that atoms take."""
         self._edges, self._tails, self._place = self.edges.cpu().numpy(), self.tails.cpu().numpy(), self.place.cpu().numpy()
         self._widths = np.concatenate([self._tails[:1], np.diff(self._edges), self._tails[1:]])
         self._taken = np.zeros((2, len(self._edges) + 1))
@@ -219,7 +219,7 @@ class ColumnLeaves(nn.Module):
     def check(self) -> None:
         """Raise DataError where the buffers are no division of this column, as of a file that was tampered with."""
         edges, tails = self.edges, self.tails
-        if bool(self.binned) and not self._is_short:
+        if bool(self.binned) and not self._can_have_bins:
             raise DataError("Only a lattice of few values can have them in bins instead.")
         if not self.has_rest == (len(edges) > 0) or len(edges) >= max(self.bins, 2) or not bool(edges.isfinite().all()):
             raise DataError(f"A column cannot have {len(edges)} edges between bins.")
@@ -239,7 +239,7 @@ class ColumnLeaves(nn.Module):
         """Read any number of leaves."""
         binned = state_dict.get(prefix + "binned")
         if binned is not None and binned.numel() == 1 and binned.dtype == torch.bool:
-            self._lay_out(bool(binned) and self._is_short)
+            self._lay_out(bool(binned) and self._can_have_bins)
         for name in ("place", "edges", "nodes"):
             tensor, old = state_dict.get(prefix + name), self.get_buffer(name)
             if tensor is not None and tensor.ndim == old.ndim and tensor.dtype.is_floating_point == old.is_floating_point():
@@ -261,7 +261,7 @@ class ColumnLeaves(nn.Module):
     def _items(self, x: Tensor) -> Located:
         """Return where the values x (n, 1) lie, leaves counted as in `place`: values first, then bins."""
         x = x.detach().cpu()
-        state = self.space.split(x).state  # atoms are told by the digits that x has
+        state = self.space.split(x).state  # atoms are recognised in the precision of x
         item, none = np.zeros(len(x), dtype=np.intp), np.broadcast_to(-1, len(x))
         if self.cells.total:
             item = np.searchsorted(self.kept, self.cells.index(x, state)[:, 0].numpy()).clip(0, max(len(self.kept) - 1, 0))
@@ -351,7 +351,7 @@ class ColumnLeaves(nn.Module):
         Args:
             leaf: the leaves.
             slope: of the lines within bins, (n,).
-            uniform: n -> n numbers from 0 to 1, drawn.
+            uniform: draws n numbers from 0 to 1, given n.
         """
         item, bins = self._place.argsort()[leaf], self.bins_of(leaf)
         cell = torch.as_tensor(self.kept[np.minimum(item, len(self.kept) - 1)] if len(self.kept) else np.zeros_like(item))
@@ -369,9 +369,9 @@ class ColumnLeaves(nn.Module):
                 break
             x = self.space.join(torch.zeros(len(left), 1).long(), torch.as_tensor(u[left]))
             left = left[(self.space.split(x).state[:, 0] != 0).numpy()]
-        x, piled = self.cells.compose(cell, torch.as_tensor(u)).reshape(-1, 1), torch.as_tensor(heap >= 0)
-        if bool(piled.any()):
-            x[piled] = self._values(torch.as_tensor(heap)[piled]).to(x)
+        x, in_heap = self.cells.compose(cell, torch.as_tensor(u)).reshape(-1, 1), torch.as_tensor(heap >= 0)
+        if bool(in_heap.any()):
+            x[in_heap] = self._values(torch.as_tensor(heap)[in_heap]).to(x)
         return x
 
     def bins_of(self, leaf: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genus.random import gumbel_like, rng
 
-__all__ = ["Chain", "Particles", "mixed", "resampled", "run", "run_until"]
+__all__ = ["Chain", "Particles", "mixed", "draw_rows", "run", "run_until"]
 
 FIRST, GROWTH, MOST = 64, 4, 1024  # particles of a row at first, how many times as many next, and the most
 ENOUGH = 16.0  # effective particles that are enough
@@ -73,7 +73,8 @@ def run(chain: Chain, x: Tensor, unknown: Collection[int], c: Tensor | None, cou
         count: the number of particles of each row.
     """
     n, seen, draws = len(x), chain.see(x, c), x.clone()
-    weights, begun, lost = np.zeros((1, n)), np.zeros(n), np.zeros(n)  # begun: the log-density of the stages before
+    weights = np.zeros((1, n))
+    earlier, variance = np.zeros(n), np.zeros(n)  # of the stages before: log-density, relative variance
     for i in chain.order[: last_known(chain.order, unknown) + 1]:
         if i not in unknown:
             weights += chain.log_column(i, seen, draws).reshape(weights.shape)
@@ -83,24 +84,24 @@ def run(chain: Chain, x: Tensor, unknown: Collection[int], c: Tensor | None, cou
         else:
             rows = np.flatnonzero(effective(weights) < count / 2)
             if len(rows):
-                again = (resample(weights[:, rows]) * n + rows).ravel()  # the places of the particles to go on with
+                again = (systematic_resampling(weights[:, rows]) * n + rows).ravel()  # particles to go on with
                 at = (np.arange(count)[:, None] * n + rows).ravel()
                 draws[torch.as_tensor(at)], seen[:, at] = draws[torch.as_tensor(again)], seen[:, again]
-                lost[rows] += count / effective(weights[:, rows]) - 1
-                begun[rows] += mean(weights[:, rows])
+                variance[rows] += count / effective(weights[:, rows]) - 1
+                earlier[rows] += log_mean(weights[:, rows])
                 weights[:, rows] = 0.0
         allowed = chain.draw_column(i, seen, draws)
         if allowed is not None:
             weights += allowed.reshape(weights.shape)
-    size = np.full(n, math.inf) if len(weights) == 1 else count / (count / effective(weights) + lost)
-    return Particles(draws.view(len(weights), *x.shape), weights, begun + mean(weights), size)
+    size = np.full(n, math.inf) if len(weights) == 1 else count / (count / effective(weights) + variance)
+    return Particles(draws.view(len(weights), *x.shape), weights, earlier + log_mean(weights), size)
 
 
 def run_until(chain: Chain, x: Tensor, unknown: Collection[int], c: Tensor | None) -> Particles:
     """Run particles for rows x (B, D), again with more for rows whose particles are worth too few draws.
 
     Returns:
-        As `run`; of the rows that needed fewer particles than others, the rest have the weight 0.
+        As `run`; rows that needed fewer particles than others have more of weight 0.
     """
     parts: list[tuple[np.ndarray, Particles]] = []
     left, count = np.arange(len(x)), FIRST
@@ -120,7 +121,7 @@ def run_until(chain: Chain, x: Tensor, unknown: Collection[int], c: Tensor | Non
 
 
 def joined(parts: list[tuple[np.ndarray, Particles]], x: Tensor) -> Particles:
-    """Return the particles of all rows x (B, D), given those of some of them each."""
+    """Return the particles of all rows x (B, D), given those of parts of the rows, each with its rows' numbers."""
     most = max((len(found.rows) for _, found in parts), default=1)
     draws, weights = x.repeat(most, 1, 1), np.full((most, len(x)), -math.inf)
     log_density, size = np.zeros(len(x)), np.zeros(len(x))
@@ -134,21 +135,21 @@ def joined(parts: list[tuple[np.ndarray, Particles]], x: Tensor) -> Particles:
 def mixed(chains: Sequence[Particles]) -> tuple[np.ndarray, np.ndarray]:
     """Return the log of the mean density of several chains (B,), and the draws that this mean is worth (B,)."""
     log_density = np.stack([found.log_density for found in chains])
-    log_mean = np.logaddexp.reduce(log_density, axis=0) - math.log(len(chains))
+    log_mixture = log_mean(log_density)
     with np.errstate(invalid="ignore"):
-        share = np.nan_to_num(np.exp(log_density - log_mean) / len(chains))
+        share = np.nan_to_num(np.exp(log_density - log_mixture) / len(chains))
     variance = sum(part**2 / found.size for part, found in zip(share, chains, strict=True))
     with np.errstate(divide="ignore"):
-        return log_mean, 1 / np.asarray(variance)
+        return log_mixture, 1 / np.asarray(variance)
 
 
-def resampled(chains: Sequence[Particles], x: Tensor, rest: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
+def draw_rows(chains: Sequence[Particles], x: Tensor, rest: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
     """Return rows x (B, D) with the unknown columns drawn: a chain by its density, a particle by its weight, then the rest.
 
     Args:
         chains: the particles of every chain.
         x: the rows.
-        rest: (number of the chain, rows (R, D), their places among x) -> rows with the columns after the last known one drawn.
+        rest: draws the columns after the last known one: (number of the chain, rows (R, D), their numbers in x) -> rows.
     """
     log_density = torch.as_tensor(np.stack([found.log_density for found in chains]))
     chosen, out = (log_density + gumbel_like(log_density)).argmax(0), x.clone()
@@ -183,13 +184,13 @@ def shares(log_weights: np.ndarray) -> np.ndarray:
     return w / w.sum(0)
 
 
-def mean(log_weights: np.ndarray) -> np.ndarray:
+def log_mean(log_weights: np.ndarray) -> np.ndarray:
     """Return the log of the mean of weights (P, B) of each row, (B,)."""
     return np.logaddexp.reduce(log_weights, axis=0) - math.log(len(log_weights))
 
 
-def resample(log_weights: np.ndarray) -> np.ndarray:
-    """Return which particles to go on with, (P, B), each about as often as its weight (P, B) says: systematic resampling."""
+def systematic_resampling(log_weights: np.ndarray) -> np.ndarray:
+    """Return which particles to go on with, (P, B), each about as often as its weight (P, B) says."""
     count, n = log_weights.shape
     start = torch.rand(n, dtype=torch.float64, generator=rng()).numpy()
     ends = np.floor(shares(log_weights).cumsum(0) * count + start).astype(np.intp).clip(0, count)

@@ -21,7 +21,7 @@ UNCHANGED = SamplingOptions()
 
 
 class Question(NamedTuple):
-    """Hold a question about a column, "is it leaf number mid or above, of the leaves lo to hi - 1?", and who answers it."""
+    """Hold a question about a column, "is it leaf mid or above, of the leaves lo to hi - 1?", and the number of its booster."""
 
     booster: int
     lo: int
@@ -73,7 +73,7 @@ class Conditional:
         """Yield the questions, each with the rows that it concerns, where there are any.
 
         Args:
-            concerned: (rows, lo, hi) -> those that ask for the leaves lo to hi - 1, looked up after the questions above.
+            concerned: (rows, lo, hi) -> those that the question of leaves lo to hi - 1 concerns, after the questions before.
         """
         waiting = {(0, self.column.count): np.arange(self.codes.shape[1])}
         for booster, (lo, mid, hi) in enumerate(self.column.nodes.tolist(), self.first):
@@ -87,12 +87,12 @@ class Conditional:
         codes = self.codes if len(rows) == self.codes.shape[1] else self.codes[:, rows]
         return self.forest.sums(question.booster, codes)
 
-    def _slopes(self, which: np.ndarray) -> np.ndarray:
-        """Return the slopes within the bins which (n,); 0 where there is no bin."""
-        slope, rows = np.zeros(len(which)), np.flatnonzero(which >= 0)
+    def _slopes(self, bins: np.ndarray) -> np.ndarray:
+        """Return the slopes within bins (n,); 0 where the bin is -1, none."""
+        slope, rows = np.zeros(len(bins)), np.flatnonzero(bins >= 0)
         if len(rows) and float(self.column.smooth):
             some = Conditional(self.column, self.forest, self.first, self.codes[:, rows], self.device)
-            slope[rows] = self.column.slopes(which[rows], some.log_leaves(self.column.neighbours(which[rows])))
+            slope[rows] = self.column.slopes(bins[rows], some.log_leaves(self.column.neighbours(bins[rows])))
         return slope
 
     # -- sampling -----------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Conditional:
         leaf = self._draw_leaf() if options._replace(blanks=True) == UNCHANGED else self._choose_leaf(options)
         excluded = not options.blanks and self.column.kind.has_unknown
         blank = np.flatnonzero(leaf == self.column.blank) if excluded else np.zeros(0, dtype=int)
-        if len(blank):  # of these rows alone all leaves are looked at
+        if len(blank):  # only these rows need the probabilities of all leaves
             some = Conditional(self.column, self.forest, self.first, self.codes[:, blank], self.device)
             leaf[blank] = some._choose_leaf(options)
         share = half if options.temperature == 0 else uniform
@@ -122,7 +122,7 @@ class Conditional:
         return leaf
 
     def _choose_leaf(self, options: SamplingOptions) -> np.ndarray:
-        """Draw leaves by changed probabilities: first a value or all bins together, then a bin by how high it is: (n,)."""
+        """Draw leaves by changed probabilities: first a value or all bins together, then a bin by its height: (n,)."""
         every = np.tile(np.arange(self.column.count), (self.codes.shape[1], 1))
         log_p, widths = torch.as_tensor(self.log_leaves(every)), torch.as_tensor(self.column.log_widths())
         if not options.blanks and self.column.kind.has_unknown:

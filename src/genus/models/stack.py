@@ -52,7 +52,7 @@ class Stacked(Composed, ApproximateDensity):
         folds: 1: all members are trained on the same rows, and stopped and weighted by the same validation rows. 2 or more:
             the rows are divided into so many folds; a member is as many models, each stopped by one fold and trained on the
             others, and a row is scored by the model that its fold has stopped. The density is the mean of theirs.
-        rows: the number of training rows that suits the hyper-parameters of members that are named alone.
+        rows: the number of training rows, which sets the hyper-parameters of members given by name alone.
     """
 
     log_weights: Tensor  # (models,) of all models, those of one member together
@@ -124,13 +124,13 @@ class Stacked(Composed, ApproximateDensity):
             stack.context_counts.copy_(first.context_counts)
         x, c = stack._check(x, c)
         with torch.no_grad(), evaluating(stack):
-            scores = [map_batches(partial(stack.score, one, seed=0), x, c).double() for one in stack._each]
+            scores = [map_batches(partial(stack.score, one, seed=0), x, c).double() for one in stack._models]
         stack.combine(torch.stack(scores, dim=-1), [[one.acceptance] for one in models])
         stack.measure_acceptance(c)
         return stack.eval()
 
     def _member(self, described: str | Mapping[str, Any], rows: int) -> ApproximateDensity:
-        """Return a member of a name, sized by the number of rows, or of a description.
+        """Return a member by its family's name, with hyper-parameters for so many rows, or by its description.
 
         Raises:
             DataError: the family cannot be a member, or cannot model the space.
@@ -155,12 +155,12 @@ class Stacked(Composed, ApproximateDensity):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     @property
-    def _each(self) -> list[ApproximateDensity]:
+    def _models(self) -> list[ApproximateDensity]:
         return list(self.models)  # type: ignore[arg-type]
 
     @property
     def fits(self) -> list[list[GenerativeModel]]:
-        each = self._each
+        each = self._models
         return [list(each[at : at + self.folds]) for at in range(0, len(each), self.folds)]
 
     @property
@@ -185,10 +185,10 @@ class Stacked(Composed, ApproximateDensity):
 
     @property
     def parameter_count(self) -> int:
-        return sum(model.parameter_count for model in self._each) + len(self.log_weights)
+        return sum(model.parameter_count for model in self._models) + len(self.log_weights)
 
     def _learned(self) -> list[Tensor]:
-        return [self.log_weights, *(tensor for model in self._each for tensor in model._learned())]
+        return [self.log_weights, *(tensor for model in self._models for tensor in model._learned())]
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -199,14 +199,14 @@ class Stacked(Composed, ApproximateDensity):
 
     def _joint(self, density: Callable[[Any], Tensor]) -> Tensor:
         """Return log(weight x density) of the members that have a weight, (B, members, ...)."""
-        live, each = self._live, self._each
+        live, each = self._live, self._models
         logs = [density(each[i]) + self.log_weights[i].to(self.device) for i in live]
         dtype = torch.float64 if any(one.dtype == torch.float64 for one in logs) else logs[0].dtype
         return torch.stack([one.to(dtype) for one in logs], dim=1)
 
     @property
     def _live(self) -> list[int]:
-        """Return which members have a weight: the others need not be asked."""
+        """Return the numbers of the models with a weight above 0, the only ones that matter."""
         if is_traced():  # a graph must not depend on values
             return list(range(len(self.models)))
         return [i for i, weight in enumerate(self.log_weights.tolist()) if weight > -math.inf]
@@ -217,15 +217,15 @@ class Stacked(Composed, ApproximateDensity):
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         weights = self.log_weights.expand(n, -1)
-        of = (weights + gumbel_like(weights)).argmax(1)
-        return self._drawn(of, n, lambda model, rows: model._sample(len(rows), None if c is None else c[rows]))
+        chosen = (weights + gumbel_like(weights)).argmax(1)
+        return self._drawn(chosen, n, lambda model, rows: model._sample(len(rows), None if c is None else c[rows]))
 
-    def _drawn(self, of: Tensor, n: int, draw: Callable[[Any, Tensor], Tensor]) -> Tensor:
-        """Return rows (n, *shape) drawn by the members that `of` (n,) numbers: draw(member, numbers of rows)."""
-        x, of = self._empty_draw().new_empty(n, *self.space.shape), of.to(self.device)
-        for i in of.unique().tolist():  # the rows of one member go together
-            rows = (of == i).nonzero()[:, 0]
-            x[rows] = draw(self._each[i], rows).to(x)
+    def _drawn(self, chosen: Tensor, n: int, draw: Callable[[Any, Tensor], Tensor]) -> Tensor:
+        """Return rows (n, *shape) drawn by the models of the numbers `chosen` (n,): draw(model, numbers of rows)."""
+        x, chosen = self._empty_draw().new_empty(n, *self.space.shape), chosen.to(self.device)
+        for i in chosen.unique().tolist():  # all rows of one model at once
+            rows = (chosen == i).nonzero()[:, 0]
+            x[rows] = draw(self._models[i], rows).to(x)
         return x
 
 
@@ -251,9 +251,10 @@ class Stack(Stacked, TractableDensity, name="stack"):
     Wolpert 1999).
 
     `fit` trains the members one after the other, with a share of the time each, on the same rows, and weights them by EM on
-    the validation rows that have stopped them. Weights that are no better on rows that did not fit them than the best member
-    alone give it all weight. Up to 1,500 rows the default crosses five folds instead of holding a tenth out. `Stack.of` stacks
-    models that are fitted already. A training that was interrupted keeps the members that are trained, and cannot be resumed.
+    the validation rows that have stopped them. Where the weights are no better than the best member alone, on
+    rows that did not fit them, it gets all weight. Up to 1,500 rows the default crosses five folds instead of holding a tenth
+    out. `Stack.of` stacks models that are fitted already. A training that was interrupted keeps the members that are trained,
+    and cannot be resumed.
 
     `log_marginal` answers for the columns that all members with a weight answer for, and `impute` for any: exactly for these.
 
@@ -263,7 +264,7 @@ class Stack(Stacked, TractableDensity, name="stack"):
             mixture and pixelcnn. Trees that are named alone have three orders.
         folds: 1, or how many folds are crossed: a member is then as many models, each stopped by one fold and trained on the
             others, and its density the mean of theirs.
-        rows: the number of training rows that suits the hyper-parameters of members that are named alone.
+        rows: the number of training rows, which sets the hyper-parameters of members given by name alone.
 
     >>> import genus
     >>> data = genus.read("iris")
@@ -311,14 +312,14 @@ class Stack(Stacked, TractableDensity, name="stack"):
             joint = self._joint(lambda model: model._log_marginal(values, known, c))
         except GenusError:
             return None
-        of = torch.tensor(self._live, device=joint.device)[(joint + gumbel_like(joint)).argmax(1)]
+        chosen = torch.tensor(self._live, device=joint.device)[(joint + gumbel_like(joint)).argmax(1)]
         return self._drawn(
-            of, len(x), lambda model, rows: model._given(x[rows], columns, None if c is None else c[rows], True).x
+            chosen, len(x), lambda model, rows: model._given(x[rows], columns, None if c is None else c[rows], True).x
         )
 
     @property
     def _draws_any(self) -> bool:
-        return all(self._each[i]._draws_any for i in self._live)
+        return all(self._models[i]._draws_any for i in self._live)
 
     def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
         """Choose each row's member given its known entries, and have these members fill their rows together.
@@ -339,11 +340,11 @@ class Stack(Stacked, TractableDensity, name="stack"):
         live = torch.tensor(self._live, device=x.device)
 
         def draw() -> Filled:
-            of = live[(joint + gumbel_like(joint)).argmax(1)]
-            found = Filled(x.clone(), joint.new_zeros(len(x)), torch.zeros_like(of, dtype=torch.bool))
-            for i in of.unique().tolist():
-                rows = (of == i).nonzero()[:, 0]
-                part = self._each[i]._fill(x[rows], missing[rows], None if c is None else c[rows])
+            chosen = live[(joint + gumbel_like(joint)).argmax(1)]
+            found = Filled(x.clone(), joint.new_zeros(len(x)), torch.zeros_like(chosen, dtype=torch.bool))
+            for i in chosen.unique().tolist():
+                rows = (chosen == i).nonzero()[:, 0]
+                part = self._models[i]._fill(x[rows], missing[rows], None if c is None else c[rows])
                 for all_rows, some in zip(found, part, strict=True):
                     all_rows[rows] = some.to(all_rows)
             return found
@@ -371,7 +372,7 @@ def _log_known(model: Any, values: Tensor, known: list[int], c: Tensor | None) -
 
 
 def _check_loaded(model: Any, keys: Any) -> None:
-    """Raise DataError where the weights that were read are none."""
+    """Raise DataError where the weights that were read do not sum to 1."""
     total = float(model.log_weights.exp().sum())
     if not abs(total - 1) < 1e-6:  # NaN too
         raise DataError(f"The weights of a stack's members must sum to 1; they sum to {total}.")

@@ -1,4 +1,4 @@
-"""One order of boosted trees, as particles go through it."""
+"""The conditionals of one order of boosted trees, for the particles of models/particles.py."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TreeChain:
         return self.model.orders[self.k].tolist()
 
     def see(self, x: Tensor, c: Tensor | None) -> np.ndarray:
-        """Return the bytes of rows x (B, D)."""
+        """Return the bytes (features, B) of rows x (B, D)."""
         return self.model._codes(x, c)
 
     def log_column(self, i: int, seen: np.ndarray, x: Tensor) -> np.ndarray:
@@ -40,7 +40,7 @@ class TreeChain:
         return self.model._log_column(self.k, i, seen, x).cpu().numpy()
 
     def draw_column(self, i: int, seen: np.ndarray, x: Tensor) -> np.ndarray | None:
-        """Draw column i of rows x (B, D) and of their bytes, in place; return the log of what blanks leave, (B,)."""
+        """Draw column i of rows x (B, D), and of their bytes, in place; see `Chain`."""
         conditional = self.model._column(self.k, i, seen)
         value = conditional.sample(self.options)
         own = seen[self.model.before :]
@@ -49,7 +49,7 @@ class TreeChain:
         return None if self.options.blanks else conditional.log_not_blank()
 
     def draw_rest(self, x: Tensor, unknown: list[int], c: Tensor | None) -> Tensor:
-        """Return x (B, D) with the unknown columns drawn that come after all known ones."""
+        """Draw the unknown columns of x (B, D) after all known ones, in place, and return x."""
         seen = self.see(x, c)
         for i in self.order[last_known(self.order, unknown) + 1 :]:
             self.draw_column(i, seen, x)

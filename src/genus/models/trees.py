@@ -18,7 +18,7 @@ from genus.models.boosting import Boosted, BoostingOptions, Turns, boost, empty
 from genus.models.chain_rule import checked_order
 from genus.models.leaves import ColumnLeaves
 from genus.models.orders import SeveralOrders, backwards, few_first
-from genus.models.particles import Particles, mixed, resampled, run_until
+from genus.models.particles import Particles, draw_rows, mixed, run_until
 from genus.models.questions import Conditional
 from genus.models.tree_chain import TreeChain
 from genus.nets.forest import ByteCodes, Forest
@@ -28,11 +28,11 @@ from genus.space import Space
 
 __all__ = ["Trees"]
 
-SMOOTH = (0.0, 0.5, 1.0)  # the shares of the slopes within bins that validation rows choose from
-HELD = 0.1  # of the rows, held out where no validation rows are given
+SMOOTH = (0.0, 0.5, 1.0)  # shares of the slopes within bins, of which validation rows choose one
+VALIDATION = 0.1  # share of the rows that validate where no validation rows are given
 ROWS = 256  # rows whose particles are handled together
 AT_ONCE = 50_000  # rows times values of a column whose densities are computed together
-LEARNED = 150_000  # numbers that are expected to be learned in a second; of a short budget, rows beyond it are left out
+LEARNED = 150_000  # numbers, rows x columns, learned in a second, about: rows that a short budget has no time for are left out
 
 
 class Trees(Learned, SeveralOrders, name="trees"):
@@ -41,8 +41,8 @@ class Trees(Learned, SeveralOrders, name="trees"):
     A value is found by yes-or-no questions, see `ColumnLeaves`: which level, which atom, missing or not, which of up to `bins`
     bins; each question is a classifier of boosted trees that see the columns before, missing values among them. So every kind
     of column has a density whose mass is exactly 1. LightGBM grows the trees (Ke et al. 2017); it is two to four times as fast
-    here as scikit-learn's histogram boosting, most so where a question concerns few rows, as most do. Trees grow until those
-    of the validation rows that a question concerns gain nothing more. They are kept as arrays, which a file holds and NumPy
+    here as scikit-learn's histogram boosting, most so where a question concerns few rows, as most do. A question gets
+    trees until the validation rows that it concerns gain nothing more. They are kept as arrays, which a file holds and NumPy
     sums, so that LightGBM is needed for learning alone.
 
     Where the codec has put a gap b - a in the place of a column b that is never below a, other columns may depend on b itself,
@@ -51,13 +51,13 @@ class Trees(Learned, SeveralOrders, name="trees"):
 
     `impute` and `log_marginal` answer for any columns: exactly where the unknown ones come last in the order or have few
     values, otherwise by particles: each unknown column is drawn in turn, given the columns before, the draws are weighted by
-    the densities of the known columns after it, and drawn again where few carry the weight. `effective_size` says how many
+    the densities of the known columns after it, and draw_rows where few carry the weight. `effective_size` says how many
     draws such an estimate is worth.
 
     Args:
         orders: the number of chains, each in an order of the columns of its own: the first in `order`, the second backwards, so
             that of two columns each is learned given the other, the rest random; in these the columns of few values come before
-            those of many. The density is the mean of theirs.
+            those of many. The density is the mean of the chains' densities.
         order: the order of the columns; by default times come first, then columns of few values before those of many, so that
             numbers are drawn given levels: on Adult a classifier tells such samples less well from real rows.
         rounds: the most trees of a question.
@@ -220,8 +220,8 @@ class Trees(Learned, SeveralOrders, name="trees"):
         by_order = torch.zeros(len(self.orders), len(x), count, dtype=torch.float64, device=self.device)
         for k, order in enumerate(self.orders.tolist()):
             for p, j in enumerate(order):
-                one = p < order.index(i)
-                log_p = self._log_column(k, j, codes, flat)[:, None] if one else self._log_column(k, j, many, rows)
+                is_before = p < order.index(i)
+                log_p = self._log_column(k, j, codes, flat)[:, None] if is_before else self._log_column(k, j, many, rows)
                 by_order[k] += log_p.view(len(x), -1)
         return by_order.logsumexp(0) - math.log(len(self.orders))
 
@@ -233,7 +233,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
         return torch.stack([zero] + [self._log_column(0, i, codes, flat) for i in self.order[:m]]).sum(0)
 
     def _codes(self, x: Tensor, c: Tensor | None) -> np.ndarray:
-        """Return what trees see of rows: bytes (context columns and their sums + columns and their sums, B)."""
+        """Return the bytes of rows that trees see: (context columns and their sums + columns and their sums, B)."""
         of_x = self.codes(x)
         return of_x if c is None or self.context_codes is None else np.concatenate([self.context_codes(c), of_x])
 
@@ -264,12 +264,12 @@ class Trees(Learned, SeveralOrders, name="trees"):
     # -- any columns given the others ---------------------------------------------------------------------------------
 
     def effective_size(self, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None) -> Tensor:
-        """Return how many independent draws stand behind what `log_marginal` says of each row; `fill` says it of its own draws.
+        """Return how many independent draws the answer of `log_marginal` for each row is worth; `fill` returns its own.
 
         Unknown columns that come before known ones in an order, and have too many values to be summed over, are drawn in turn,
-        64 to 1,024 times a row, and weighted by what is known. Where such draws are worth few, the known values are ones that
-        the model hardly expects: the density is then rough, its relative error up to one over the root of the size, and what is
-        drawn by `impute` is too near to what the model would draw without them. A `Trees` with another `order`, unknown columns
+        64 to 1,024 times a row, and weighted by what is known. Where such draws are worth few, the model hardly expects the
+        known values: the density is then rough, with a relative error of up to one over the root of the size, and draws of
+        `impute` are too much like draws of the model without them. A `Trees` with another `order`, unknown columns
         last, is exact.
 
         Args:
@@ -318,7 +318,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
                 """Draw the unknown columns after all known ones, which the particles leave open."""
                 return TreeChain(self, k, blanks).draw_rest(part, columns, None if context is None else context[at])
 
-            out[rows] = resampled(chains, out[rows], rest)
+            out[rows] = draw_rows(chains, out[rows], rest)
             size[rows] = torch.as_tensor(mixed(chains)[1], device=x.device)
         done = torch.ones(len(x), dtype=torch.bool, device=x.device)
         return Filled(out.to(x).view_as(x), size, done)
@@ -347,7 +347,7 @@ def _divided(train: WithContext, validation: WithContext | None, seconds: float)
         return x[of], None if c is None else c[of]
 
     if validation is None:
-        count = round(HELD * len(order))
+        count = round(VALIDATION * len(order))
         return rows(order[count:]), rows(order[:count]), len(order)
     return (rows(order) if len(order) < len(x) else train), validation, len(order)
 
