@@ -531,6 +531,13 @@ def test_nothing_to_balance_is_said() -> None:
         GAN(Space([Real(), Real()]), balanced=True)
 
 
+def test_counts_of_a_damaged_checkpoint_are_refused_in_a_sentence() -> None:
+    model = GAN(RARE, balanced=True).train()
+    model.occurs.fill_(-3.0)
+    with pytest.raises(genus.GenusError, match="damaged"):
+        model._row_context(rare_rows(8), None)
+
+
 def test_balance_is_for_models_without_a_context() -> None:
     context = Space([Category(("a", "b"))])
     assert GAN(RARE).occurs is not None

@@ -72,6 +72,23 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> No
     assert path.read_text() == "old"
 
 
+def test_a_signal_that_comes_as_the_file_is_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = os.open
+
+    def make_and_end(path: str | os.PathLike[str], *arguments: int) -> int:
+        os.close(make(path, *arguments))
+        raise KeyboardInterrupt
+
+    def write() -> None:
+        with atomic_write(tmp_path / "new"):
+            pass
+
+    monkeypatch.setattr(os, "open", make_and_end)
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(genus.GenusError, match="pipe: it is a device or a pipe and not a regular file"):

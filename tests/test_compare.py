@@ -98,7 +98,7 @@ def test_structure_is_found_and_paired_differences_show_it(report: genus.Report)
 def test_reference_rows_bracket_the_metrics(report: genus.Report) -> None:
     real, floor = report.references["real against real"], report.references["independent columns"]
     copier = report.references["copy of the training set"]
-    assert real["c2st"] < 0.7 < floor["c2st"]
+    assert real["c2st"] < 0.55 < 0.6 < floor["c2st"]  # of 24 rows each
     assert real["tstr_auc"] > 0.95 > 0.7 > floor["tstr_auc"]
     assert copier["copies"] == 1
     assert copier["dcr_ratio"] == 0

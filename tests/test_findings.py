@@ -112,6 +112,7 @@ def test_honest_rows_have_no_findings() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1200)  # four hundred fits, of half a second each and more
 def test_honest_generators_are_seldom_accused() -> None:
     """Fresh real rows, naive Bayes and mixtures, each at most 2 of 200 times."""
     accused = dict.fromkeys(("real", "naive-bayes", "mixture"), 0)

@@ -220,12 +220,12 @@ def test_more_than_few_rows_are_judged_by_validation_rows_within_a_budget() -> N
 
 
 @pytest.mark.nightly
-def test_many_rows_take_the_time_that_they_are_given() -> None:
+def test_many_rows_keep_to_the_time_that_they_are_given() -> None:
     x = blobs(200_000)
     model, begin = Mixture(REALS), time.perf_counter()
     genus.fit(model, x, max_seconds=10, seed=0, progress=False)
-    assert 5 < time.perf_counter() - begin < 11
-    assert float(model.log_prob(blobs(1000, seed=1)).mean()) > -4.0
+    assert time.perf_counter() - begin < 11
+    assert float(model.log_prob(blobs(1000, seed=1)).mean()) > -3.73  # that of two normals by all rows is -3.723
 
 
 def test_a_row_far_from_all_others_is_rare_and_not_impossible() -> None:

@@ -52,9 +52,9 @@ def atomic_write(path: str | os.PathLike[str], error: type[GenusError] = GenusEr
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
         temporary = target.with_name(f"{target.name[:40]}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}.part")
-        # Made by `open` and not by `mkstemp`: so the umask is heeded without being read, which would change it for all threads.
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        try:
+        try:  # a signal may come as soon as the file is there
+            # By `open` and not by `mkstemp`: so the umask is heeded without being read, which would change it for all threads.
+            handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
             mode = stat.S_IMODE(os.fstat(handle).st_mode) if mode is None else mode
             os.close(handle)
             yield temporary

@@ -214,7 +214,8 @@ class Adversarial(GenerativeModel):
             return context
         states = self._states(x)
         chances = self._state_chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
-        column = draw_indices(chances, check=False).unsqueeze(1)  # counts are fine, and a step must not wait for the GPU
+        # Counts of a damaged file are met here; on a GPU a step must not wait for the look at them.
+        column = draw_indices(chances, check=chances.device.type == "cpu").unsqueeze(1)
         return self._with_states(states.gather(1, column).squeeze(1), context)
 
     def _with_states(self, states: Tensor, context: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -98,14 +99,20 @@ class ColumnStates(nn.Module):
                 state = runs(count[:present], most - kind.has_missing)
                 state = np.append(state, state.max(initial=-1) + 1) if kind.has_missing else state
             states.append(state)
-            of_state, number = (torch.as_tensor(np.bincount(state, w)).double() for w in (count, np.ones(leaves.count)))
-            missing = torch.as_tensor(only_blanks(leaves, state))[None]
-            mass = smoothed_apart(of_state[None, None], torch.ones_like(of_state)[None, None] / len(of_state), missing)[0, 0]
-            leaf = torch.as_tensor(count, dtype=torch.float64)[None, None]
-            share = smoothed(leaf, 1 / number[state][None, None], of_state[state][None, None])[0, 0]
-            log_leaf.append((mass[state] * share).log())
+            equal = torch.full((len(count),), -math.log(len(count)), dtype=torch.float64)
+            log_leaf.append(self._log_shares(leaves, state, count) if rows else equal)
         self.state, self.log_leaf = torch.as_tensor(np.concatenate(states)), torch.cat(log_leaf)
         self._prepare()
+
+    @staticmethod
+    def _log_shares(leaves: ColumnLeaves, state: np.ndarray, count: np.ndarray) -> Tensor:
+        """Return the logs of the shares (leaves,) of a column by how many rows each leaf has: of its state, times within it."""
+        of_state, number = (torch.as_tensor(np.bincount(state, w)).double() for w in (count, np.ones(leaves.count)))
+        missing = torch.as_tensor(only_blanks(leaves, state))[None]
+        mass = smoothed_apart(of_state[None, None], torch.ones_like(of_state)[None, None] / len(of_state), missing)[0, 0]
+        leaf = torch.as_tensor(count, dtype=torch.float64)[None, None]
+        share = smoothed(leaf, 1 / number[state][None, None], of_state[state][None, None])[0, 0]
+        return (mass[state] * share).log()
 
     def _prepare(self) -> None:
         """Lay out, for each column, states of leaves, log-shares of leaves in the column and in their state."""
