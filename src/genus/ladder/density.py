@@ -17,7 +17,7 @@ from genus.ladder.imputation import Imputation, Marginals
 from genus.ladder.loss import Loss
 from genus.ladder.related import fill_related
 from genus.ladder.resampling import proposal_for, resample, shared_filler
-from genus.ladder.unknown import Filled, rarely_alike, set_columns
+from genus.ladder.unknown import Filled, rarely_alike, with_each_value
 from genus.random import isolated
 
 __all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
@@ -270,8 +270,8 @@ class TractableDensity(Marginals, ApproximateDensity):
 
         def log_prob_of_values(x: Tensor, c: Tensor | None) -> Tensor:
             """Return (B, K) for some of the rows: each is repeated K times, once for every value."""
-            repeated = set_columns(x.repeat_interleave(len(values), 0), [i], values.repeat(len(x))[:, None].to(x))
-            return self._log_prob(repeated, None if c is None else c.repeat_interleave(len(values), 0)).view(len(x), -1)
+            contexts = None if c is None else c.repeat_interleave(len(values), 0)
+            return self._log_prob(with_each_value(x, i, values), contexts).view(len(x), -1)
 
         return map_batches(log_prob_of_values, x, c, max(1, VALUES_AT_ONCE // len(values)))
 

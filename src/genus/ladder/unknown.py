@@ -26,6 +26,7 @@ __all__ = [
     "rows_by_pattern",
     "set_columns",
     "unknown_entries",
+    "with_each_value",
 ]
 
 MAX_COMBINATIONS = 4096  # the most combinations of values that are summed over one by one
@@ -207,6 +208,11 @@ def set_columns(x: Tensor, columns: Sequence[int], values: Tensor) -> Tensor:
     """Return x (B, *shape) with these values (B, columns) in these columns."""
     where = torch.tensor(columns, dtype=torch.long, device=x.device)
     return x.flatten(1).index_copy(1, where, values.to(x)).view_as(x)
+
+
+def with_each_value(x: Tensor, i: int, values: Tensor) -> Tensor:
+    """Return (B * K, *shape): each row of x (B, *shape) K times in a row, with the values (K,) in column i."""
+    return set_columns(x.repeat_interleave(len(values), 0), [i], values.repeat(len(x))[:, None])
 
 
 def all_values(kind: Kind) -> Tensor | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
 from genus.ladder import Learned, WithContext, map_batches
-from genus.ladder.unknown import Filled, fill_unknown, rows_by_pattern, set_columns
+from genus.ladder.unknown import Filled, fill_unknown, rows_by_pattern, with_each_value
 from genus.models.boosting import Boosted, BoostingOptions, Turns, boost, empty
 from genus.models.chain_rule import checked_order
 from genus.models.leaves import ColumnLeaves
@@ -213,7 +213,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
 
     def _log_values_of(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
         flat, codes, count = x.flatten(1).double(), self._codes(x, c), len(values)
-        rows = set_columns(flat.repeat_interleave(count, 0), [i], values.repeat(len(x))[:, None].to(flat))
+        rows = with_each_value(flat, i, values)
         many = codes.repeat(count, axis=1)
         many[self.before + i] = np.tile(self.codes.column(i, values), len(x))
         self.codes.put_sums(many[self.before :], i, rows.T)

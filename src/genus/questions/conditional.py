@@ -11,21 +11,21 @@ from torch import Tensor
 from genus.errors import GenusError
 from genus.kinds import Kind
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, map_batches
-from genus.ladder.unknown import all_values, set_columns
+from genus.ladder.unknown import all_values, with_each_value
 from genus.random import isolated
 from genus.space import Lattice, Space
 
 __all__ = ["ColumnGiven", "column_given", "points_of"]
 
-LISTED = 256  # the most values of a column whose densities are all computed
+MOST_VALUES = 256  # of a column for which the density is computed at every value
 POINTS = 256  # points of a column with more values, at which its density given the others is computed
 OWN_DRAWS = 5000  # draws of the model, from which the points are made
 AT_ONCE = 50_000  # rows times values whose densities are computed together
 ROWS = 4096  # rows whose exact densities are computed together
 BOUND_SAMPLES = 64  # importance samples of a density that is only bounded
-EVENED = 512  # the model's own draws, by which the points of a lattice are evened out
-CERTAIN = 4.0  # standard errors from which on a point is evened out
-SWEEPS = 20  # of evening out; one or two are enough where columns depend little on each other
+CORRECTED_BY = 512  # the model's own draws by which the weights of a lattice's points are corrected
+CERTAIN = 4.0  # a weight is corrected where it is off by so many standard errors
+SWEEPS = 20  # the most iterations of that correction; one or two are enough where columns depend little on each other
 
 
 class ColumnGiven(NamedTuple):
@@ -58,7 +58,7 @@ class ColumnGiven(NamedTuple):
         return share @ self.values[known].to(share)
 
     def quantile(self, level: float) -> Tensor:
-        """Return the index among the values of the quantile at this level of each row, (B,), blanks aside."""
+        """Return the index in `values` of the quantile at this level, of each row, (B,), blanks aside."""
         known = (~self.values.isnan()).nonzero()[:, 0]
         below = self.log_share[:, known].softmax(1).cumsum(1)
         return known[(below < level - 1e-9).sum(1).clamp(max=len(known) - 1)]
@@ -76,13 +76,13 @@ def column_given(
 ) -> ColumnGiven:
     """Return the distribution of column i given the other columns of rows.
 
-    p(v | others) is proportional to the joint density with v in the column. It is computed for all values of a column of few;
-    of other columns for points, which are drawn from a distribution q that is fitted to the model's own draws, and weighted by
-    the joint density over q.
+    p(v | others) is proportional to the joint density with v in the column. A column of few values has it computed for all of
+    them. Another has it computed for points, which are quantiles of a distribution q that is fitted to the model's own draws,
+    and are weighted by the joint density over q.
 
     Args:
         model: with a density.
-        x: rows (B, D) whose other columns have values or are blanks that the model knows.
+        x: rows (B, D) whose other columns have values, or blanks that are values of their kind.
         c: their contexts, (B, *context.shape), or None.
         i: the column.
         blanks: whether a blank that stands for an unknown value is among the values.
@@ -111,7 +111,7 @@ def column_given(
     log_density = map_batches(lambda rows, context: _log_density(model, rows, context), x, c) - evidence if values else unknown
     of_value = log_joint + log_q - evidence[:, None]
     expected = (log_share.exp() * torch.where(log_share > -100, of_value, 0.0)).sum(1)
-    exact = is_listed(kind) and isinstance(model, TractableDensity)
+    exact = has_few_values(kind) and isinstance(model, TractableDensity)
     return ColumnGiven(grid, log_share, log_density, expected, "exact" if exact else "estimate")
 
 
@@ -126,28 +126,27 @@ def _log_joint(model: Any, x: Tensor, c: Tensor | None, i: int, values: Tensor) 
     """Return the log-density (B, K) of rows x (B, D) with each of some values (K,) in column i, or an estimate of it."""
     if isinstance(model, TractableDensity):
         return model.log_values(x, i, values, c).double()
-    repeated = set_columns(x.repeat_interleave(len(values), 0), [i], values.repeat(len(x))[:, None].to(x))
     contexts = None if c is None else c.repeat_interleave(len(values), 0)
-    return _log_density(model, repeated, contexts).view(len(x), len(values))
+    return _log_density(model, with_each_value(x, i, values), contexts).view(len(x), len(values))
 
 
-def is_listed(kind: Kind) -> bool:
-    """Return whether a column has so few values that its distribution is computed value by value."""
+def has_few_values(kind: Kind) -> bool:
+    """Return whether a column has so few values that its distribution is computed at each of them."""
     grid = all_values(kind)
-    return grid is not None and len(grid) <= LISTED
+    return grid is not None and len(grid) <= MOST_VALUES
 
 
 @torch.no_grad()
 def points_of(model: GenerativeModel, c: Tensor | None, i: int) -> tuple[Tensor, Tensor]:
-    """Return values (K,) of a column, ascending, and the log of how densely they lie there, (K,).
+    """Return points (K,) of a column, ascending, and log_q (K,): the log of the density q of the points, times their number.
 
-    A sum over the values of density / exp(log_q) is the integral of a density over the column. Of a column of few values these
-    are all, and log_q is 0. Of another they are its atoms, for which log_q is 0 too, and quantiles of a distribution q that is
-    fitted to the model's draws under contexts c (B, *context.shape).
+    The sum over the points of a density / exp(log_q) approximates its integral over the column. A column of few values has all
+    of them as points, with log_q 0. Another has its atoms, with log_q 0, and quantiles of a distribution q that is fitted to
+    the model's draws under contexts c (B, *context.shape).
     """
     kind = model.space.kinds[i]
     grid = all_values(kind)
-    if grid is not None and len(grid) <= LISTED:
+    if grid is not None and len(grid) <= MOST_VALUES:
         return grid, torch.zeros(len(grid))
     context = None if c is None else c[torch.arange(OWN_DRAWS) % len(c)]
     column = Space([kind])
@@ -157,41 +156,42 @@ def points_of(model: GenerativeModel, c: Tensor | None, i: int) -> tuple[Tensor,
         q = build_family("independent", column)
         q.observe(own)  # type: ignore[operator]
         q.conclude()  # type: ignore[operator]
-    smooth = own if not kind.atoms else own[column.split(own).state[:, 0] == 0]
-    count = min(POINTS, len(smooth))
-    quantiles = ((torch.arange(count) + 0.5) / max(count, 1) * len(smooth)).long()
-    points = smooth.sort(dim=0).values[quantiles]
-    log_q = q.log_prob(points).cpu().double() + math.log(max(count, 1) / max(len(smooth), 1) * OWN_DRAWS)  # type: ignore[operator]
+    continuous = own if not kind.atoms else own[column.split(own).state[:, 0] == 0]
+    count = min(POINTS, len(continuous))
+    quantiles = ((torch.arange(count) + 0.5) / max(count, 1) * len(continuous)).long()
+    points = continuous.sort(dim=0).values[quantiles]
+    log_q = q.log_prob(points).cpu().double() + math.log(max(count, 1) / max(len(continuous), 1) * OWN_DRAWS)  # type: ignore[operator]
     values = torch.cat([points[:, 0].double(), torch.tensor(kind.atoms, dtype=torch.float64)])
     if count and isinstance(kind, Lattice):
-        some = None if context is None else context[:EVENED]
-        log_q = _evened(_log_joint(model, rows[:EVENED], some, i, values).cpu(), log_q, len(smooth) / OWN_DRAWS)
+        some = None if context is None else context[:CORRECTED_BY]
+        log_p = _log_joint(model, rows[:CORRECTED_BY], some, i, values).cpu()
+        log_q = _corrected(log_p, log_q, len(continuous) / OWN_DRAWS)
     order = values.argsort()  # a blank is the last
     return values[order], torch.cat([log_q, torch.zeros(len(kind.atoms), dtype=torch.float64)])[order]
 
 
-def _evened(log_p: Tensor, log_q: Tensor, smooth: float) -> Tensor:
-    """Return log_q (K,) by which the points have equal shares of the model's own draws.
+def _corrected(log_p: Tensor, log_q: Tensor, continuous_share: float) -> Tensor:
+    """Correct log_q (K,) so that each point has the same share of the model's own draws, as quantiles should.
 
-    They are quantiles of such draws. But a lattice has values that repeat more often than their neighbours, in the model or in
-    q: where such a value is a point, density / q is many times too large or too small. The share that a point has on average
-    over rows tells by how much, as in iterative proportional fitting (Deming & Stephan 1940). What may be chance, since the
-    rows are few, is left as it is.
+    A lattice has values that repeat more often than their neighbours, in the model or in q: where such a value is a point,
+    density / q is many times too large or too small. The share that a point has on average over rows tells by how much, as in
+    iterative proportional fitting (Deming & Stephan 1940). What may be chance, since the rows are few, is left as it is.
 
     Args:
         log_p: (M, K + A) log-densities of M rows that the model drew, with each of the points, then with each of the atoms.
         log_q: (K,) of the points, as of `points_of`.
-        smooth: the share of the model's draws that are no atoms.
+        continuous_share: the share of the model's draws that are no atoms.
     """
-    count, more, shift = len(log_q), torch.zeros_like(log_q), 0.0
+    count, correction, shift = len(log_q), torch.zeros_like(log_q), 0.0
     for _ in range(SWEEPS):
-        weights = torch.cat([log_p[:, :count] - log_q - more - shift, log_p[:, count:]], dim=1)
+        weights = torch.cat([log_p[:, :count] - log_q - correction - shift, log_p[:, count:]], dim=1)
         share = weights.softmax(1).nan_to_num()  # NaN where nothing is possible beside a row
-        points, rest = share[:, :count], share[:, count:].sum(1)
+        points, atoms = share[:, :count], share[:, count:].sum(1)
         mean = points.mean(0).clamp(min=1e-300)
-        off = (mean / mean.median()).log()
-        more += torch.where(off.abs() > CERTAIN * points.std(0) / mean / len(share) ** 0.5, off, 0.0)
-        more -= more.logsumexp(0) - math.log(count)  # the mean of a density over q, where points are drawn from q, is 1
-        if 0.0 < smooth < 1.0 and bool((rest > 0).any()):
-            shift += float((points.sum(1).mean() / smooth).log() - (rest.mean() / (1 - smooth)).log())
-    return log_q + more + shift
+        log_ratio = (mean / mean.median()).log()
+        certain = log_ratio.abs() > CERTAIN * points.std(0) / mean / len(share) ** 0.5
+        correction += torch.where(certain, log_ratio, 0.0)
+        correction -= correction.logsumexp(0) - math.log(count)  # the mean of a density over q at points drawn from q is 1
+        if 0.0 < continuous_share < 1.0 and bool((atoms > 0).any()):
+            shift += float((points.sum(1).mean() / continuous_share).log() - (atoms.mean() / (1 - continuous_share)).log())
+    return log_q + correction + shift

@@ -11,7 +11,7 @@ from genus.ladder import Calibration, GenerativeModel, TractableDensity
 from genus.ladder.calibration import LEVELS
 from genus.ladder.unknown import unknown_entries
 from genus.questions.calibration import by_probability, calibration_error, error_by_chance, interval_of, mended, places_of
-from genus.questions.conditional import ColumnGiven, is_listed
+from genus.questions.conditional import ColumnGiven, has_few_values
 from genus.questions.prediction import by_mean, calibration_of, predicted_rows
 
 __all__ = ["Trust", "keep_calibration", "rows_to_predict", "trust_in"]
@@ -137,7 +137,7 @@ def rows_to_predict(model: GenerativeModel, i: int, x: Tensor, c: Tensor | None)
     complete = ~lacking.any(1)
     if int(complete.sum()) >= COMPLETE:
         x, c = x[complete], None if c is None else c[complete]
-    most = MOST if is_listed(model.space.kinds[i]) else MOST_POINTS
+    most = MOST if has_few_values(model.space.kinds[i]) else MOST_POINTS
     return x[:most], None if c is None else c[:most]
 
 
