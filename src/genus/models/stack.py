@@ -324,7 +324,8 @@ class Stack(Stacked, TractableDensity, name="stack"):
     def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
         """Choose each row's member given its known entries, and have these members fill their rows together.
 
-        Where a member has no way of its own to draw any columns, the stack chooses by its own density as other families do.
+        x and missing are (B, *shape), the latter true where an entry is to be drawn; c is (B, *context.shape) or None. Where a
+        member has no way of its own to draw any columns, the stack chooses by its own density as other families do.
         """
         if not self._draws_any:
             return super()._filler(x, missing, c)

@@ -212,6 +212,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
         return map_batches(lambda x, c: self._log_values_of(x, i, values, c), x, c, max(1, AT_ONCE // len(values)))
 
     def _log_values_of(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
+        """Return the log-density (B, K) of some rows x (B, *shape) with each of the values (K,) in column i."""
         flat, codes, count = x.flatten(1).double(), self._codes(x, c), len(values)
         rows = with_each_value(flat, i, values)
         many = codes.repeat(count, axis=1)

@@ -12,7 +12,7 @@ from genus.nets.kernels.decoding import KeyValueCache, compiled_decode_step, dec
 
 __all__ = ["Transformer"]
 
-TAPS = 3  # positions that a query, a key and a value are mixed from, their own and those before it
+TAPS = 3  # positions, the own and those before it, that are mixed into each query, key and value
 CHUNK = 64  # queries at a time, multiplied only with the keys that one of them may see
 ROPE_BASE = 10_000.0  # pair i of the half = width / heads / 2 pairs turns by ROPE_BASE^(-i / half) radians a position
 
@@ -20,10 +20,10 @@ ROPE_BASE = 10_000.0  # pair i of the half = width / heads / 2 pairs turns by RO
 class Transformer(CausalNet):
     """Stack residual blocks of causal attention and of a dense net (Vaswani et al. 2017, arXiv:1706.03762).
 
-    Pre-norm by RMSNorm without weights (Zhang & Sennrich 2019, arXiv:1910.07467), on queries and keys too (QK-norm, Henry et
-    al. 2020, arXiv:2010.04245); rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864); queries, keys and values that are
-    each a weighted sum over three positions, and a dense net with a squared ReLU (both Primer, So et al. 2021,
-    arXiv:2109.08668); output projections that are zero at first.
+    Blocks are pre-norm, by RMSNorm without weights (Zhang & Sennrich 2019, arXiv:1910.07467), which norms queries and keys too
+    (QK-norm, Henry et al. 2020, arXiv:2010.04245). Positions are rotary (RoPE, Su et al. 2021, arXiv:2104.09864). Each query,
+    key and value is a weighted sum over three positions, and the dense net has a squared ReLU (both Primer, So et al. 2021,
+    arXiv:2109.08668). Output projections are zero at first.
 
     Tokens are vectors: the model that owns the net embeds symbols before it and maps outputs to logits after it. `CausalNet`
     defines `forward`, which puts a learned token before the others and leaves the last one out, so that output i depends on
@@ -66,23 +66,23 @@ class Transformer(CausalNet):
         return self._pass(tokens, c)[0]
 
     def _pass(self, tokens: Tensor, c: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
-        """Return the outputs (B, P, width) for tokens (B, P, width), and what of every block later positions need.
+        """Return the outputs (B, P, width) for tokens (B, P, width), and what later positions need.
 
-        These are its keys, its values, and the last projections, as `Block.project` returns them.
+        That is, for each block, its keys, its values and its last projections, as `Block.project` returns them.
         """
         x = tokens if self.context_to_tokens is None else tokens + self.context_to_tokens(c)[:, None]
         x = self.drop(rms_norm(x))
-        rotation, kept = self.rotations(0, x.shape[1], x), []
+        rotation, for_cache = self.rotations(0, x.shape[1], x), []
         for block in self.blocks:
             q, k, v, recent = block.project(x, rotation)  # type: ignore[operator]
             x = block.add(x, attend(q, k, v, self.window))  # type: ignore[operator]
-            kept.append((k, v, recent))
-        return rms_norm(x), kept
+            for_cache.append((k, v, recent))
+        return rms_norm(x), for_cache
 
     # -- one position after another, by the kernel ------------------------------------------------------------------------
 
     def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, KeyValueCache]:
-        """Return what `start` and m steps give, by one parallel pass whose keys and values are kept.
+        """Return what `start` and m steps give, by one parallel pass whose keys and values fill the cache.
 
         Args:
             tokens: (B, m, width), those after the token that marks the beginning.
@@ -94,10 +94,10 @@ class Transformer(CausalNet):
         first = self.first(len(tokens), c).to(tokens.dtype)
         tokens = torch.cat([first[:, None], tokens], dim=1)
         seen = tokens.shape[1]
-        outputs, kept = self._pass(tokens, c)
+        outputs, for_cache = self._pass(tokens, c)
         state = self.empty(len(tokens), c)
         last = torch.arange(max(0, seen - self.window), seen, device=tokens.device)  # positions in the window
-        for cache, recent, (k, v, projected) in zip(state.kv_cache, state.recent, kept, strict=True):
+        for cache, recent, (k, v, projected) in zip(state.kv_cache, state.recent, for_cache, strict=True):
             cache[:, :, last % self.window] = torch.cat([k[:, :, last], v[:, :, last]], dim=1).to(cache.dtype)
             recent.copy_(projected)
         return outputs[:, -1], state._replace(seen=seen)
@@ -114,9 +114,9 @@ class Transformer(CausalNet):
         return KeyValueCache([self.begin.new_empty(size) for _ in self.blocks], recent, context, 0)
 
     def rows(self, state: KeyValueCache, index: Tensor) -> KeyValueCache:
-        """Return the cache of the sequences at an index (n,), copied, in which a sequence may be named several times."""
+        """Return a copy of the cache for the sequences in `index` (n,), which may repeat."""
         context = None if state.context is None else state.context[index]
-        kv_cache, recent = ([tensor[index] for tensor in kept] for kept in (state.kv_cache, state.recent))
+        kv_cache, recent = ([tensor[index] for tensor in of_blocks] for of_blocks in (state.kv_cache, state.recent))
         return KeyValueCache(kv_cache, recent, context, state.seen)
 
     def advance(self, state: KeyValueCache, token: Tensor) -> tuple[Tensor, KeyValueCache]:
@@ -160,13 +160,12 @@ class Block(nn.Module):
         nn.init.ones_(self.taps[-1])
 
     def project(self, x: Tensor, rotation: Tensor, recent: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the queries, keys and values of positions, and the last projections, which those that follow are mixed with.
+        """Return the queries, keys and values of positions, and the last TAPS - 1 projections, which later positions mix in.
 
         Args:
             x: the residual stream (B, P, width).
             rotation: of these positions, (P, width / heads / 2, 2).
-            recent: the projections (B, TAPS - 1, 3 width) of the positions before, zeros where there is none; None:
-                there are none.
+            recent: the projections (B, TAPS - 1, 3 width) of the positions before, zeros before the start; None: all zeros.
 
         Returns:
             q, k, v (B, heads, P, width / heads), and projections like `recent`.
@@ -214,7 +213,7 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """Return softmax(q k^T / sqrt(d)) v over the last `window` positions, itself included; q, k, v are (B, heads, P, d).
+    """Return softmax(q k^T / sqrt(d)) v over the last `window` positions, its own included; q, k, v are (B, heads, P, d).
 
     It is written out, because PyTorch's fused kernel has no second derivative on CPU, which losses with gradients in x need.
     """
@@ -223,8 +222,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     position = torch.arange(length, device=q.device)
     for start in range(0, length, CHUNK):
         stop, first = min(start + CHUNK, length), max(0, start - window + 1)
-        ago = position[start:stop, None] - position[first:stop]  # how many positions a key stands before a query
+        distance = position[start:stop, None] - position[first:stop]  # how many positions a key stands before a query
         scores = q[:, :, start:stop] @ k[:, :, first:stop].mT  # (B, heads, chunk, keys)
-        scores = scores.masked_fill((ago < 0) | (ago >= window), -torch.inf)
+        scores = scores.masked_fill((distance < 0) | (distance >= window), -torch.inf)
         parts.append(scores.softmax(-1) @ v[:, :, first:stop])
     return torch.cat(parts, dim=2)
