@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -11,7 +13,7 @@ import torch
 
 from genus.random import torch_functions_seeded, torch_state_seeded
 
-__all__ = ["Compiled", "is_traced"]
+__all__ = ["Compiled", "can_compile", "is_traced"]
 
 
 def is_traced() -> bool:
@@ -21,6 +23,12 @@ def is_traced() -> bool:
     none may be kept.
     """
     return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def can_compile(device: torch.device) -> bool:
+    """Return whether torch.compile finds what it needs for a device: a C++ compiler for a processor."""
+    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
+    return device.type == "cuda" or (os.name == "posix" and any(shutil.which(name) for name in names if name))
 
 
 class Compiled:

@@ -152,6 +152,7 @@ def fit(
         max_seconds=limit,
         batch_size=size.batch_size,
         learning_rate=learning_rate or size.learning_rate,
+        compile=size.compile,
         seed=seed,
         device=device if group.fabric is None else "auto",
         checkpoint=kept,

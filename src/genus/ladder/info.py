@@ -57,9 +57,11 @@ class Size(NamedTuple):
         hyper: hyper-parameters.
         steps: the number of steps; 0 for the smallest size.
         batch_size, learning_rate: arguments of `fit`; None: the family's own.
+        compiles: whether compiled steps are so much faster that a long training is worth the minute that compiling takes.
     """
 
     hyper: dict[str, Any]
     steps: int = 0
     batch_size: int | None = None
     learning_rate: float | None = None
+    compiles: bool = False

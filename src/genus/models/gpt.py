@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -113,13 +114,13 @@ class GPT(Autoregressive, name="gpt"):
         if often < 5500:
             nets.append((128, 4, max(4000, often), DROPOUT))
         nets.append((192, 4, 5500, DROPOUT if often < 5500 else 0.0))
-        batch = max(1, TOKENS_OF_A_STEP // space.dim)
+        of_few = partial(Size, batch_size=max(1, TOKENS_OF_A_STEP // space.dim), compiles=True)
         small = [
-            Size({"width": width, "layers": layers, "heads": width // 32, "window": window, "dropout": dropout}, steps, batch)
+            of_few({"width": width, "layers": layers, "heads": width // 32, "window": window, "dropout": dropout}, steps)
             for width, layers, steps, dropout in nets
         ]
-        large = {"heads": 4, "window": space.dim}
-        return [*small, Size(default | large, 4000, max(8, 16 * default["width"] // space.dim))]
+        large, batch = {"heads": 4, "window": space.dim}, max(8, 16 * default["width"] // space.dim)
+        return [*small, Size(default | large, 4000, batch, compiles=True)]
 
     @staticmethod
     def _fit_defaults(width: int, length: int) -> dict[str, Any]:

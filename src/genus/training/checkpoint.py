@@ -25,7 +25,17 @@ __all__ = ["BestWeights", "explain_damage", "check_count", "check_number", "opti
 STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum_buffer"}}
 SUMMED = 4096  # rows summed at a time: a memory-mapped tensor is not copied
 MOST = 2**53  # steps, or anything else that is counted
-SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay", "lr_schedule", "optimizer", "precision")
+SHARED = (
+    "seed",
+    "learning_rate",
+    "ema_decay",
+    "max_grad_norm",
+    "weight_decay",
+    "lr_schedule",
+    "optimizer",
+    "precision",
+    "compile",
+)
 
 
 @contextmanager

@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from genus.compiled import can_compile
 from genus.files import read_tensors
 from genus.ladder import GenerativeModel, Size
 from genus.nets.state import NoMoreThan
 from genus.registry import build, suggested
 from genus.training.checkpoint import explain_damage
 from genus.training.loop import fit
+from genus.training.options import find_device
 
 __all__ = ["Choice", "built_as_saved", "choose_size", "saved_choice", "saved_settings"]
 
@@ -22,6 +24,8 @@ M = TypeVar("M", bound=GenerativeModel)
 TIMED_STEPS = 3  # of each size
 CHOOSING = 0.15  # share of the time that choosing may take, though the smallest size is timed in any case
 TRAINING = 0.85  # share of the time that steps take; evaluations take the rest
+LONG = 600.0  # seconds of training from which on steps are compiled, where a size says that this pays
+COMPILING, FASTER = 80.0, 1.35  # seconds that compiling takes, and how many times as fast steps are then: GPT, 2 cores
 
 
 class Choice(NamedTuple):
@@ -30,6 +34,7 @@ class Choice(NamedTuple):
     Attributes:
         hyper: all hyper-parameters to build the model with.
         batch_size, learning_rate: arguments of `fit`; None: the family's own.
+        compile: whether `fit` compiles its steps.
         sentence: says what was chosen and why; empty where nothing was to be chosen.
         seconds: how long choosing took.
     """
@@ -37,13 +42,14 @@ class Choice(NamedTuple):
     hyper: dict[str, Any]
     batch_size: int | None = None
     learning_rate: float | None = None
+    compile: bool = False
     sentence: str = ""
     seconds: float = 0.0
 
     @property
     def options(self) -> dict[str, Any]:
         """Return the arguments of `fit` that belong to the size."""
-        return {"batch_size": self.batch_size, "learning_rate": self.learning_rate}
+        return {"batch_size": self.batch_size, "learning_rate": self.learning_rate, "compile": self.compile}
 
 
 def choose_size(
@@ -73,21 +79,29 @@ def choose_size(
     ):
         return Choice(default)
     begin, chosen, step, larger = time.perf_counter(), sizes[0], 0.0, ""
+    can = seconds >= LONG and can_compile(find_device(device))
     for size in sizes:
         if time.perf_counter() - begin > CHOOSING * seconds:
             break
-        if step and TRAINING * seconds / step < size.steps:  # a larger net is no faster, and takes memory to be timed
+        if step and _steps(seconds, step, can and size.compiles) < size.steps:  # a larger net is no faster, and takes memory
             larger = f"; {_words(size)} needs some {size.steps:,}"
             break
         took = seconds_of_a_step(cls, data, default | size.hyper, size, seed, device, CHOOSING * seconds / len(sizes))
-        fitting = TRAINING * seconds / took
+        fitting = _steps(seconds, took, can and size.compiles)
         if size is not sizes[0] and fitting < size.steps:
             larger = f"; {_words(size)} would make {fitting:,.0f}, and needs some {size.steps:,}"
             break
         chosen, step = size, took
-    steps = TRAINING * seconds / step
-    sentence = f"{_words(chosen)}: some {_rounded(steps):,} steps in {seconds:g} s here, {1000 * step:.0f} ms each{larger}"
-    return Choice(default | chosen.hyper, chosen.batch_size, chosen.learning_rate, sentence, time.perf_counter() - begin)
+    compiles = can and chosen.compiles
+    steps, each = _steps(seconds, step, compiles), 1000 * step / (FASTER if compiles else 1.0)
+    what = f"some {_rounded(steps):,} {'compiled ' if compiles else ''}steps in {seconds:g} s here, {each:.0f} ms each"
+    options = (chosen.batch_size, chosen.learning_rate, compiles)
+    return Choice(default | chosen.hyper, *options, f"{_words(chosen)}: {what}{larger}", time.perf_counter() - begin)
+
+
+def _steps(seconds: float, step: float, compiles: bool) -> float:
+    """Return how many steps fit into the time, of so many seconds each before they are compiled."""
+    return (TRAINING * seconds - COMPILING) * FASTER / step if compiles else TRAINING * seconds / step
 
 
 def seconds_of_a_step(
@@ -118,7 +132,7 @@ def saved_choice(path: str | os.PathLike[str]) -> Choice:
     saved = settings.get("hyper-parameters", {})
     # A Dequantised model saves the `family` that it wraps, which its caller names too.
     hyper = {name: value for name, value in saved.items() if name != "family"} if isinstance(saved, dict) else {}
-    return Choice(hyper, settings.get("batch_size"), settings.get("learning_rate"))
+    return Choice(hyper, settings.get("batch_size"), settings.get("learning_rate"), settings.get("compile") is True)
 
 
 def built_as_saved(path: str | os.PathLike[str], build: Callable[[], M]) -> M:
