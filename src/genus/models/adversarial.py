@@ -19,6 +19,8 @@ from genus.space import Lattice, Real, Space
 
 __all__ = ["Adversarial", "adversarial"]
 
+TINY = 1e-30  # beside which the chance of a state that was counted does not change
+
 
 class Adversarial(GenerativeModel):
     """Train a generator z -> x against a critic that tells generated rows from real ones. There is no density.
@@ -214,8 +216,7 @@ class Adversarial(GenerativeModel):
             return context
         states = self._states(x)
         chances = self._state_chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
-        # Counts of a damaged file are met here; on a GPU a step must not wait for the look at them.
-        column = draw_indices(chances, check=chances.device.type == "cpu").unsqueeze(1)
+        column = draw_indices(chances, check=False).unsqueeze(1)  # chances are fine, and a step must not wait for the GPU
         return self._with_states(states.gather(1, column).squeeze(1), context)
 
     def _with_states(self, states: Tensor, context: Tensor | None) -> Tensor:
@@ -230,10 +231,11 @@ class Adversarial(GenerativeModel):
 
     def _state_chances(self, states: Tensor) -> Tensor:
         """Return the chance of every state (B, columns) by its column's logarithmic counts, shared among the rows with it."""
-        occurs: Tensor = self.occurs  # type: ignore[assignment]
+        occurs: Tensor = self.occurs.clamp(min=0)  # type: ignore[union-attr]  # a damaged file may hold others
         weight = occurs.log1p()
         total = torch.zeros_like(self.first, dtype=weight.dtype).index_add(0, self.column, weight)
-        return (weight / total[self.column] / occurs.clamp(min=1))[states]
+        chances = weight / total[self.column].clamp(min=TINY) / occurs.clamp(min=1)
+        return chances[states] + TINY  # some column is drawn where no state of a row has been counted
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
